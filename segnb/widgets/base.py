@@ -1,0 +1,134 @@
+"""What every segnb widget shares: its files, its messages, its errors and its picture for places without a kernel.
+
+    Python ── traits (text, numbers, base64 pictures) ──▶ JavaScript     state: survives a reload of the page
+    Python ◀── {"type": "stop"} and the like ─────────── JavaScript     commands: run even while a cell is busy
+    Python ── figure_png() ──▶ image/png and text/html                   GitHub, nbviewer, nbconvert
+
+Pictures travel as base64 text, because Colab drops the binary buffers that a widget sends when it is made.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+FOLDER = Path(__file__).parent
+
+
+def stopping() -> str:
+    """Say how a training cell can be stopped in this front end.
+
+    Returns:
+        ``"buttons"`` if the kernel answers widgets while a cell is busy (ipykernel 7 with subshells);
+        ``"interrupt"`` if only the notebook's own interrupt (or Ctrl-C) gets through: ipykernel 6, Colab, VS Code,
+        a terminal.
+    """
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return "interrupt"
+    shell = get_ipython()
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None or "__vsc_ipynb_file__" in shell.user_ns:  # VS Code opens no subshell
+        return "interrupt"
+    features = kernel.kernel_info.get("supported_features", [])
+    return "buttons" if "kernel subshells" in features else "interrupt"
+
+
+def data_url(picture: bytes, kind: str = "png") -> str:
+    """Write an encoded picture as text that an ``<img>`` can show.
+
+    Args:
+        picture: the bytes of a PNG or JPEG file.
+        kind: ``"png"`` or ``"jpeg"``.
+
+    Returns:
+        A ``data:`` URL.
+    """
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
+
+
+class SegnbWidget(anywidget.AnyWidget):
+    """A widget that loads ``<module>.js`` and ``<module>.css`` beside it and shows its errors instead of hiding them.
+
+    A subclass gives ``describe()`` and ``figure_png()``, and answers the browser in ``on_command``.
+    """
+
+    _ipython_display_ = None  # ipywidgets 7 would show itself through this and skip the picture below
+
+    error = traitlets.Unicode("").tag(sync=True)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give a widget of this package its script and style, the shared ones first."""
+        stem = cls.__module__.rpartition(".")[2]
+        own = "_esm" not in cls.__dict__  # anywidget makes a subclass for each instance, with _esm as a trait
+        if own and cls.__module__.startswith(__package__) and (FOLDER / f"{stem}.js").exists():
+            cls._esm = "\n".join((FOLDER / f"{name}.js").read_text("utf-8") for name in ("shared", stem))
+            cls._css = "\n".join((FOLDER / f"{name}.css").read_text("utf-8") for name in ("shared", stem))
+        super().__init_subclass__(**kwargs)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # ipykernel 7.4.0 sends a browser's message back to the shell that last wrote on this comm: while a cell trains
+        # that is the busy one, and Stop would wait for the end of training. Always take the free subshell instead.
+        if hasattr(self.comm, "_reply_subshell_for"):
+            self.comm._reply_subshell_for = lambda _data, default: default
+        self.on_msg(self._receive)
+
+    def describe(self) -> str:
+        """Say in one line what is shown; it becomes the picture's alternative text and the ``repr``."""
+        return type(self).__name__
+
+    def figure_png(self) -> bytes:
+        """Draw the picture that stands for this widget where no kernel runs.
+
+        Returns:
+            The bytes of a PNG file, or ``b""`` while there is nothing to show.
+        """
+        return b""
+
+    def on_command(self, message: dict[str, Any]) -> None:
+        """Answer a message of the browser; on ipykernel 7 this runs on another thread while a cell is busy.
+
+        Args:
+            message: what the script sent; ``message["type"]`` names the command.
+        """
+
+    def show_error(self, problem: Exception) -> None:
+        """Show a problem inside the widget: an exception in a callback is otherwise invisible in a notebook.
+
+        Args:
+            problem: what was raised.
+        """
+        self.error = f"{type(problem).__name__}: {problem}"
+
+    def _receive(self, _widget: Any, message: dict[str, Any], _buffers: Any) -> None:
+        try:
+            if message.get("type") == "ready":
+                self.send({"type": "alive"})  # tells a view that commands get through, busy cell or not
+            self.on_command(message)
+        except Exception as problem:
+            self.show_error(problem)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is None:
+            return None
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})  # ipywidgets: a dict, anywidget: a pair
+        picture = self.figure_png()
+        if picture:
+            encoded = base64.b64encode(picture).decode("ascii")
+            alternative = html.escape(self.describe(), quote=True)
+            data["image/png"] = encoded
+            data["text/html"] = (
+                f'<img alt="{alternative}" style="max-width:100%" src="data:image/png;base64,{encoded}">'
+            )
+        return data, metadata
+
+    def __repr__(self) -> str:
+        return self.describe()  # no memory address: it would differ in every saved notebook
