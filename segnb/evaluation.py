@@ -297,7 +297,7 @@ def evaluate(model: nn.Module, data: SegmentationDataset, *, batch_size: int = 8
         A `Report`: mIoU, IoU and Dice by class, confusion matrix, worst pictures first.
 
     Raises:
-        SegnbError: no pictures, other classes or another number of channels than the model's.
+        SegnbError: other classes or another number of channels than the model's.
     """
     check_fits(model, data)
     pairs = (data[index] for index in range(len(data)))
@@ -322,10 +322,8 @@ def check_fits(model: nn.Module, data: SegmentationDataset) -> None:
         data: labelled pictures.
 
     Raises:
-        SegnbError: no pictures, other classes or another number of channels than the model's.
+        SegnbError: other classes or another number of channels than the model's.
     """
-    if len(data) == 0:
-        raise SegnbError("the data set has no images; give it at least one.")
     if data.in_channels != model.in_channels:
         raise SegnbError(
             f"the images have {data.in_channels} channels and the model reads {model.in_channels}; "

@@ -322,8 +322,8 @@ def _compare(model: nn.Module, session: InferenceSession, picture: Tensor) -> Co
     relative = absolute / max(float(np.ptp(expected)), 1e-2)  # nearly constant logits: rounding is no error
     if not relative <= TOLERANCE:  # NaN too
         raise SegnbError(
-            f"ONNX Runtime and PyTorch differ by {absolute:.2g} on an input of {_shape(shape)}, {relative:.1%} of the logits' range "
-            f"({TOLERANCE:.1%} is allowed). Nothing was written; try another decoder or a newer torch."
+            f"ONNX Runtime and PyTorch differ by {absolute:.2g} on an input of {_shape(shape)}, {relative:.1%} of the logits' "
+            f"range ({TOLERANCE:.1%} is allowed). Nothing was written; try another decoder or a newer torch."
         )
     step = max(1, expected.size // POINTS)
     return Comparison(

@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from segnb.data.datasets import SegmentationDataset
+from segnb.data.datasets import SUFFIXES, SegmentationDataset
 from segnb.draw import contact_sheet, overlay
 from segnb.errors import SegnbError
 from segnb.evaluation import check_fits, evaluating, same_size_batches
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Source = np.ndarray | Image.Image | str | Path | SegmentationDataset | Sequence[Any]
 Bundle = tuple[dict[str, Any], dict[str, Any]]
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"}
 PIL_MODES = {1: "L", 3: "RGB"}
 
 
@@ -54,11 +53,6 @@ class Prediction:
     truth: np.ndarray | None
     label_names: list[str]
     palette: np.ndarray
-
-    @property
-    def prediction(self) -> np.ndarray:
-        """The label map, under the name that the mask viewer reads."""
-        return self.labels
 
     def overlay(self, opacity: float = 0.5) -> np.ndarray:
         """Paint the labels over the picture.
@@ -181,6 +175,8 @@ def predict(model: nn.Module, source: Source, *, batch_size: int = 8) -> Predict
         >>> segnb.predict(model, "photo.jpg").save("photo-labels.png")
     """
     pictures, single = _pictures(source, model)
+    # A data set knows its names and colours best: a model made with classes=3 only has numbers.
+    drawn_as = source if isinstance(source, SegmentationDataset) else model
     predictions = Predictions()
     with evaluating(model) as device:
         for images, names, truths in same_size_batches(pictures, batch_size):
@@ -200,8 +196,8 @@ def predict(model: nn.Module, source: Source, *, batch_size: int = 8) -> Predict
                         probabilities=probabilities[i].half().cpu().numpy() if single else None,
                         name=name,
                         truth=None if truth is None else truth.to(torch.uint8).numpy(),
-                        label_names=list(model.label_names),
-                        palette=model.palette,
+                        label_names=list(drawn_as.label_names),
+                        palette=drawn_as.palette,
                     )
                 )
     return predictions[0] if single else predictions
@@ -229,11 +225,9 @@ def _pictures(source: Source, model: nn.Module) -> tuple[Iterator[_Picture], boo
 
 def _folder(folder: Path, channels: int) -> Iterator[_Picture]:
     """Find the pictures of a folder; the check happens now, the reading later."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES and path.name[0] != ".")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
     if not paths:
-        raise SegnbError(
-            f"the folder {str(folder)!r} has no pictures; expected files ending in {', '.join(sorted(PICTURE_SUFFIXES))}."
-        )
+        raise SegnbError(f"the folder {str(folder)!r} has no pictures; expected files ending in {', '.join(SUFFIXES)}.")
 
     def read() -> Iterator[_Picture]:
         found = 0
@@ -268,31 +262,32 @@ def _picture(source: object, channels: int, name: str) -> _Picture:
 
 
 def _read(path: Path) -> Image.Image:
+    """Decode a file completely; pixels of more than 8 bits are refused, because PIL would clip or halve them."""
     if not path.exists():
         raise SegnbError(f"there is no file or folder {str(path)!r}; the current folder is {str(Path.cwd())!r}.")
     try:
         with Image.open(path) as picture:
+            deep = ";16" in str(picture.tile)  # 16-bit colours, which lose this mark when decoded
             picture.load()
-            return picture
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as error:  # all of them are PIL's for bad files
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL raises for bad files
         raise SegnbError(
             f"{str(path)!r} cannot be read as a picture ({error}); open it in a viewer, or save it again as PNG."
         ) from error
+    if deep:
+        raise SegnbError(_too_deep(path.name))
+    return picture
+
+
+def _too_deep(name: str) -> str:
+    return f"the picture {name!r} has more than 8 bits a channel; scale it to 0..255 and pass it as a uint8 array."
 
 
 def _convert(picture: Image.Image, channels: int, name: str) -> np.ndarray:
-    """Apply the camera's rotation and convert to the model's channels; 16-bit pictures would be clipped, so they are refused."""
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith(("I", "F")):
-        raise SegnbError(
-            f"the picture {name!r} has {picture.mode} pixels, not 8-bit ones; scale them to 0..255 and pass them as a uint8 array."
-        )
-    return np.array(picture.convert(PIL_MODES[channels]) if channels in PIL_MODES else picture)
+    """Apply the camera's rotation and convert to the model's number of channels."""
+    if picture.mode[0] in "IF":
+        raise SegnbError(_too_deep(name))
+    upright = ImageOps.exif_transpose(picture)
+    return np.array(upright.convert(PIL_MODES[channels]) if channels in PIL_MODES else upright)
 
 
 def _pixels(array: np.ndarray, channels: int) -> Tensor:

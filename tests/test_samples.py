@@ -88,7 +88,7 @@ def test_shipped_files_are_what_the_generator_draws(name):
             picture, labels = draw_sample(name, seeds[index])
             assert np.mean(masks[index] != labels) <= 1e-3  # another CPU may round an edge differently
             error = np.abs(pictures[index].astype(int) - picture).mean()
-            assert error <= (0.05 if SCENES[name].suffix == ".png" else 9)
+            assert error <= (0.05 if SCENES[name].suffix == ".png" else 10)  # another picture would be 40 away or more
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -160,20 +160,22 @@ def test_lungs_have_one_channel_and_the_right_lung_is_on_the_left():
 
 
 def test_cells_touch_and_a_border_parts_them():
-    for mask in shipped("cells", "train", "masks"):
+    bordered = [mask for mask in shipped("cells", "train", "masks") if (mask == 2).any()]
+    assert len(bordered) >= 20
+    for mask in bordered:
         border = np.argwhere(mask == 2)
         rows, columns = np.clip(border[:, 0], 3, 156), np.clip(border[:, 1], 3, 156)
         around = np.stack([mask[rows + y, columns + x] for y in (-3, 0, 3) for x in (-3, 0, 3)])
-        assert np.mean((around == 1).any(0)) > 0.9 if len(border) else True
+        assert np.mean((around == 1).any(0)) > 0.9
 
 
 def test_a_canvas_averages_colours_and_keeps_labels_whole():
     canvas = Canvas((4, 6))
     canvas.polygon([(0, 0), (3.5, 0), (3.5, 4), (0, 4)], (1.0, 0.5, 0.0), label=9)
     picture, labels = canvas.finish()
-    assert labels.tolist() == [[9, 9, 9, 9, 0, 0]] * 4 or labels.tolist() == [[9, 9, 9, 0, 0, 0]] * 4
+    assert labels.tolist() == [[9, 9, 9, 9, 0, 0]] * 4
     assert picture[:, :3] == pytest.approx(np.tile((1.0, 0.5, 0.0), (4, 3, 1)))
-    assert np.all((picture[:, 3, 0] > 0.2) & (picture[:, 3, 0] < 0.8))
+    assert picture[:, 3, 0] == pytest.approx(2 / 3)  # two of three dots are inside
     assert not picture[:, 5].any()
 
 

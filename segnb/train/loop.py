@@ -105,7 +105,7 @@ class Session:
 
     def validate(self, run: Run) -> None:
         """Judge the model on the validation pictures and keep its weights if they are the best."""
-        seed_transform(self.valid, self.settings["seed"])
+        seed_data(self.valid, self.settings["seed"])
         batches = (
             (channels_last(torch.stack(images)), torch.stack(labels))
             for images, labels in same_size_batches(
@@ -233,14 +233,13 @@ def seed_epoch(seed: int, shuffler: torch.Generator, data: Any) -> None:
     """Make everything random in an epoch depend on its number alone."""
     set_seed(seed)
     shuffler.manual_seed(seed)
-    seed_transform(data, seed)
+    seed_data(data, seed)
 
 
-def seed_transform(data: Any, seed: int) -> None:
-    """Albumentations draws from a generator of its own: seed that too."""
-    transform = getattr(data, "transform", None)
-    if hasattr(transform, "set_random_seed"):
-        transform.set_random_seed(seed)
+def seed_data(data: Any, seed: int) -> None:
+    """Seed the augmentation, which draws from a generator of its own."""
+    if hasattr(data, "seed"):
+        data.seed(seed)
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
+from PIL import Image
 
 FOLDER = Path(__file__).parent
 
@@ -40,12 +42,12 @@ def stopping() -> str:
     return "buttons" if "kernel subshells" in features else "interrupt"
 
 
-def data_url(picture: bytes, kind: str = "png") -> str:
+def data_url(picture: bytes, kind: str) -> str:
     """Write an encoded picture as text that an ``<img>`` can show.
 
     Args:
-        picture: the bytes of a PNG or JPEG file.
-        kind: ``"png"`` or ``"jpeg"``.
+        picture: the bytes of the file.
+        kind: ``"jpeg"``, ``"png"`` or ``"webp"``.
 
     Returns:
         A ``data:`` URL.
@@ -122,13 +124,22 @@ class SegnbWidget(anywidget.AnyWidget):
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})  # ipywidgets: a dict, anywidget: a pair
         picture = self.figure_png()
         if picture:
-            encoded = base64.b64encode(picture).decode("ascii")
             alternative = html.escape(self.describe(), quote=True)
-            data["image/png"] = encoded
-            data["text/html"] = (
-                f'<img alt="{alternative}" style="max-width:100%" src="data:image/png;base64,{encoded}">'
-            )
+            small, smaller = _compress(picture)
+            data["image/png"] = base64.b64encode(small).decode("ascii")
+            data["text/html"] = f'<img alt="{alternative}" style="max-width:100%" src="{data_url(smaller, "webp")}">'
         return data, metadata
 
     def __repr__(self) -> str:
         return self.describe()  # no memory address: it would differ in every saved notebook
+
+
+def _compress(picture: bytes) -> tuple[bytes, bytes]:
+    """A PNG -> the same as PNG of 96 colours and as WebP: a notebook keeps both, and must stay small."""
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    png, webp = io.BytesIO(), io.BytesIO()
+    # Maximum coverage keeps the colours of rare classes, which a median cut would merge; dithering would not compress.
+    few = image.quantize(96, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+    few.save(png, format="PNG", optimize=True)
+    image.save(webp, format="WEBP", quality=80)
+    return png.getvalue(), webp.getvalue()

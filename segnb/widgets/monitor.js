@@ -3,6 +3,7 @@
 const STATES = { running: "Training", paused: "Paused", stopped: "Stopped", finished: "Finished", failed: "Failed" };
 const CALLS = 6; // how often the kernel is asked for an answer before the buttons are taken to be deaf
 const EVERY = 700; // ms between two calls
+const LOOK = 300; // ms between two questions whether the loop has taken up what a button asked
 
 /** 75 -> "1:15", 3700 -> "1:01:40" */
 function clock(seconds) {
@@ -151,6 +152,7 @@ function render({ model, el }) {
     if (message.type === "alive") { answered = true; redraw(); }
   });
   // The first messages may go out before JupyterLab has opened its subshell, and then wait for the end of the cell.
+  const looker = setInterval(() => { if (asked) model.send({ type: "look" }); }, LOOK);
   const caller = setInterval(() => {
     if (answered || calls === CALLS) {
       clearInterval(caller);
@@ -160,7 +162,7 @@ function render({ model, el }) {
     calls += 1;
     model.send({ type: "ready" });
   }, EVERY);
-  ends.push(() => clearInterval(caller));
+  ends.push(() => clearInterval(caller), () => clearInterval(looker));
 
   function drawHead(now) {
     const busy = now.state === "running" || now.state === "paused";
@@ -172,7 +174,7 @@ function render({ model, el }) {
     const done = now.steps ? (now.epoch - 1 + now.step / now.steps) / now.epochs : 0;
     bar.value = now.state === "finished" ? 1 : Math.min(1, Math.max(0, done));
     numbers.textContent = now.state ? [
-      `epoch ${now.epoch} of ${now.epochs}`,
+      `epoch ${Math.max(1, now.epoch)} of ${now.epochs}`,
       busy ? `step ${now.step} of ${now.steps}` : null,
       now.seconds == null ? null : `${clock(now.seconds)} elapsed`,
       busy && now.remaining != null ? `${clock(now.remaining)} left` : null,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -91,6 +92,7 @@ class TrainingMonitor(SegnbWidget):
     def __init__(self, interval: float = INTERVAL) -> None:
         super().__init__(stop_with=stopping())
         self.interval = interval
+        self._lock = threading.Lock()  # a button's thread and the training loop both send
         self._run: Any = None
         self._shown: Any = None
         self._last = -math.inf
@@ -113,9 +115,7 @@ class TrainingMonitor(SegnbWidget):
         self._show()
 
     def on_step(self, run: Any) -> None:
-        """Update the curve and the progress, unless the last update was just now.
-
-        Also to be called when the run begins or ends a pause: a change of state is always sent.
+        """Update the curve and the progress, unless the last update was just now; a change of state is always sent.
 
         Args:
             run: the run to watch.
@@ -144,14 +144,19 @@ class TrainingMonitor(SegnbWidget):
     # What the buttons call
 
     def on_command(self, message: dict[str, Any]) -> None:
-        """Do what a button says; the run only sets a flag that its loop reads, and the loop reports back.
+        """Do what a button says; the run only sets a flag, which its loop reads after the current step.
 
         Args:
-            message: ``{"type": "stop" | "pause" | "resume"}``.
+            message: ``{"type": "stop" | "pause" | "resume"}``, or ``"look"`` to ask what has become of it: a loop that
+                waits calls nobody.
         """
         command = message.get("type")
-        if command in ("stop", "pause", "resume") and self._run is not None and self._run.state in BUSY:
+        if self._run is None or self._run.state not in BUSY:
+            return
+        if command in ("stop", "pause", "resume"):
             getattr(self._run, command)()
+        if command == "look" and self._run.state != self.progress.get("state"):
+            self._update(self._run)
 
     # What is seen
 
@@ -188,7 +193,7 @@ class TrainingMonitor(SegnbWidget):
     def _update(self, run: Any, pictures: bool = False) -> None:
         """Send what changed. Trouble with showing must never end a training: it is shown instead."""
         try:
-            with self.hold_sync():
+            with self._lock, self.hold_sync():
                 self._last = time.monotonic()
                 self._curve.extend(run.losses[self._curve.count :])
                 self.losses = {"every": self._curve.every, "values": self._curve.points()}
@@ -242,10 +247,10 @@ def _note(run: Any) -> str:
     if run.state == "paused":
         return "Paused: press Resume to go on." + (f" {best} so far." if best else "")
     saved = f"{best}, saved in {run.path}." if best else "No epoch was finished, so nothing was saved."
-    if run.state == "finished":
-        return f"Finished. {saved}"
-    reason = f": {run.message.rstrip('.')}" if run.message else ""
-    return f"{run.state.capitalize()} in epoch {run.epoch}{reason}. {saved}"
+    ending, message = run.state.capitalize(), run.message.rstrip(".")
+    if not message.startswith(run.state):
+        return f"{ending}: {message}. {saved}" if message else f"{ending}. {saved}"
+    return f"{ending}{message[len(run.state) :]}. {saved}"
 
 
 def _row(epoch: dict[str, Any]) -> dict[str, float | None]:
@@ -270,8 +275,8 @@ def _thumbnail(picture: np.ndarray) -> str:
 
 
 def _stack(pictures: list[bytes]) -> bytes:
-    """Put PNG files under each other on white, in 256 colours: a third of the size in a saved notebook."""
-    images = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in pictures]
+    """Put PNG files under each other on white."""
+    images = [Image.open(io.BytesIO(picture)) for picture in pictures]
     width = max(image.width for image in images)
     page = Image.new("RGB", (width, sum(image.height for image in images)), "white")
     top = 0
@@ -279,5 +284,5 @@ def _stack(pictures: list[bytes]) -> bytes:
         page.paste(image, ((width - image.width) // 2, top))
         top += image.height
     file = io.BytesIO()
-    page.quantize(256, dither=Image.Dither.NONE).save(file, format="PNG", optimize=True)
+    page.save(file, format="PNG")
     return file.getvalue()

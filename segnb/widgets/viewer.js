@@ -302,6 +302,12 @@ function render({ model, el }) {
     context.globalAlpha = opacity;
     context.imageSmoothingEnabled = false;
     if (what === "errors") {
+      context.globalAlpha = 1;
+      context.globalCompositeOperation = "saturation"; // with grey: the photo loses its colours, the marks stand out
+      context.fillStyle = "#808080";
+      context.fillRect(0, 0, width, height);
+      context.globalCompositeOperation = "source-over";
+      context.globalAlpha = opacity;
       const marks = sheet(width, height);
       const pen = marks.getContext("2d");
       pen.imageSmoothingEnabled = false;

@@ -23,7 +23,7 @@ from segnb.widgets.base import SegnbWidget
 LONGEST = 1024  # pixels of the longer side; larger pictures are shown reduced
 PHOTO_BUDGET = 256 * 1024  # characters of one photo
 FIRST_BUDGET = 300 * 1024  # characters that travel with the widget
-FIRST, SHEET = 8, 4  # pictures that travel with the widget, and that the static picture shows
+FIRST = 8  # pictures that travel with the widget, at most
 
 
 class MaskViewer(SegnbWidget):
@@ -100,12 +100,14 @@ class MaskViewer(SegnbWidget):
         return f"{pictures}, classes: {', '.join(self.class_names)}"
 
     def figure_png(self) -> bytes:
-        """Draw a contact sheet of the first pictures.
+        """Draw a contact sheet: the first four pictures, or the first two with their predictions.
 
         Returns:
             The bytes of a PNG file.
         """
-        items = [self._read(index) for index in range(min(SHEET, self.count))]
+        items = [self._read(index) for index in range(min(4, self.count))]
+        if any(prediction is not None for _, _, prediction, _ in items):
+            items = items[:2]
         return draw.png_bytes(draw.contact_sheet(items, self._colours, self.class_names), dpi=80)
 
     def _first_pictures(self) -> Iterator[dict[str, Any]]:

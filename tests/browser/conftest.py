@@ -11,6 +11,7 @@ Nothing of the user's own Jupyter is read or written: every folder that it keeps
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import secrets
@@ -28,6 +29,7 @@ import nbformat
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+TESTS = REPOSITORY / "tests"
 NEWEST = REPOSITORY / ".cache" / "ipykernel-newest"  # the Makefile installs the newest ipykernel there, without pins
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 CHROMIUM_FLAGS = [
@@ -40,7 +42,9 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
 ]
 # Lines of the browser's console that say nothing about a notebook: (part of the text, why it may be ignored).
-IGNORED = []
+IGNORED: list[tuple[str, str]] = []
+
+sys.path.insert(0, str(TESTS))  # fake_training is there; the kernels get the same path
 
 
 def missing(reason: str) -> None:
@@ -129,7 +133,10 @@ def _kernel(folder: Path, name: str, extra: list[Path]) -> None:
         "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         "display_name": name,
         "language": "python",
-        "env": {"PYTHONPATH": os.pathsep.join(str(path) for path in [*extra, REPOSITORY]), "OMP_NUM_THREADS": "1"},
+        "env": {
+            "PYTHONPATH": os.pathsep.join(str(path) for path in [*extra, REPOSITORY, TESTS]),
+            "OMP_NUM_THREADS": "1",
+        },
     }
     (folder / "kernel.json").write_text(json.dumps(spec))
 
@@ -143,7 +150,8 @@ def _free_port() -> int:
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A JupyterLab with two kernels, "installed" and (if it is there) "newest"."""
-    pytest.importorskip("jupyterlab") if not IN_CI else __import__("jupyterlab")
+    if importlib.util.find_spec("jupyterlab") is None:
+        missing("JupyterLab is not installed: pip install 'segnb[lab]'")
     home = tmp_path_factory.mktemp("lab")
     work = home / "work"
     work.mkdir()
@@ -221,9 +229,11 @@ def open_notebook(lab: Lab, chromium: object) -> Iterator[Callable[..., Notebook
         notebook.page.on("pageerror", lambda error: notebook.console.append(f"{error}"))
         notebook.page.on(
             "console",
-            lambda line: notebook.console.append(f"{line.text} ({line.location.get('url', '')})")
-            if line.type == "error"
-            else None,
+            lambda line: (
+                notebook.console.append(f"{line.text} ({line.location.get('url', '')})")
+                if line.type == "error"
+                else None
+            ),
         )
         notebook.page.goto(f"{lab.url}/lab/tree/{path.name}?token={lab.token}&reset")
         notebook.page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
@@ -239,7 +249,9 @@ def open_notebook(lab: Lab, chromium: object) -> Iterator[Callable[..., Notebook
 def _shut_down_kernels(lab: Lab) -> None:
     """Kernels outlive their pages: they would take memory from the next test."""
     headers = {"Authorization": f"token {lab.token}"}
-    with urllib.request.urlopen(urllib.request.Request(f"{lab.url}/api/sessions", headers=headers), timeout=10) as reply:
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{lab.url}/api/sessions", headers=headers), timeout=10
+    ) as reply:
         sessions = json.load(reply)
     for session in sessions:
         request = urllib.request.Request(f"{lab.url}/api/sessions/{session['id']}", method="DELETE", headers=headers)

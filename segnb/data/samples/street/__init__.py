@@ -99,7 +99,7 @@ def plan_things(road: Road, rng: np.random.Generator) -> list[Thing]:
 
 
 def spaced(rng: np.random.Generator, start: float, stop: float, shortest: float, longest: float) -> list[float]:
-    """Give places from start to stop with random steps; the first is one random step in."""
+    """Give places from about start to stop, random steps apart."""
     places, z = [], start + rng.uniform(0, longest - shortest)
     while z < stop:
         places.append(z)

@@ -57,7 +57,6 @@ class FakeRun:
         self.path = Path("runs/street-unet")
         self.message = ""
         self.state = "running"
-        self.callback_errors: list[str] = []
         self._stop, self._pause = threading.Event(), threading.Event()
 
     @property
@@ -81,11 +80,9 @@ class FakeRun:
         for self.epoch in range(1, self.epochs + 1):
             for self.step in range(1, self.steps + 1):
                 if self._stop.is_set():
-                    return self.finish(monitor, "stopped", "you pressed Stop")
+                    return self.finish(monitor, "stopped", f"stopped in epoch {self.epoch}")
                 while self._pause.is_set() and not self._stop.is_set():
-                    if self.state != "paused":
-                        self.state = "paused"
-                        monitor.on_step(self)
+                    self.state = "paused"
                     time.sleep(0.02)
                 self.state = "running"
                 time.sleep(self.step_seconds)
@@ -99,7 +96,9 @@ class FakeRun:
 
     def validate(self) -> None:
         good = 1 - np.exp(-self.epoch / 2.5)
-        iou = [float(np.clip(good * level, 0, 1)) for level in (0.98, 0.9, 0.95, 0.8, 0.84, 0.75, 0.52)] + [float("nan")]
+        iou = [float(np.clip(good * level, 0, 1)) for level in (0.98, 0.9, 0.95, 0.8, 0.84, 0.75, 0.52)] + [
+            float("nan")
+        ]
         row = {
             "epoch": self.epoch, "train_loss": float(np.mean(self.losses[-self.steps :])), "lr": 1e-3, "iou": iou,
             "valid_loss": 0.32 + 1.6 * float(np.exp(-self.epoch / 1.5)), "miou": float(np.nanmean(iou)), "seconds": 1.0,

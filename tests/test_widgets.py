@@ -1,0 +1,331 @@
+"""The widgets as Python sees them; tests/browser looks at them in a browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+import types
+
+import numpy as np
+import pytest
+from fake_training import LABELS, PALETTE, FakeDataset, FakePrediction, FakeRun, guess, scene
+from PIL import Image
+
+from segnb.errors import SegnbError
+from segnb.widgets import MaskViewer, TrainingMonitor, base, explore, stopping
+from segnb.widgets.monitor import POINTS, Thinned
+
+
+def decoded(text: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text.rpartition(",")[2]))))
+
+
+def sent_by(widget, message) -> list[dict]:
+    """What a widget answers to a message of the browser."""
+    sent = []
+    widget.send = sent.append
+    widget._receive(widget, message, [])
+    return sent
+
+
+def item(**changes) -> dict:
+    image, labels = scene(0)
+    return {"image": image, "labels": labels, "prediction": None, "name": "first", **changes}
+
+
+# Base
+
+
+def test_import_needs_no_torch():
+    code = "import sys, segnb.widgets; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_stopping_follows_kernel_and_front_end(monkeypatch):
+    def shell(features, **names):
+        kernel = types.SimpleNamespace(kernel_info={"supported_features": features})
+        return lambda: types.SimpleNamespace(kernel=kernel, user_ns=names)
+
+    assert stopping() == "interrupt"  # a plain Python
+    monkeypatch.setattr("IPython.get_ipython", shell(["debugger", "kernel subshells"]))
+    assert stopping() == "buttons"
+    monkeypatch.setattr("IPython.get_ipython", shell(["debugger"]))  # ipykernel 6
+    assert stopping() == "interrupt"
+    monkeypatch.setattr("IPython.get_ipython", shell(["kernel subshells"], __vsc_ipynb_file__="a.ipynb"))
+    assert stopping() == "interrupt"
+
+
+def test_commands_take_the_subshell_that_they_came_by(monkeypatch):
+    """ipykernel 7.4.0 would route them to the shell that wrote last: the busy one."""
+    monkeypatch.setattr("comm.base_comm.BaseComm._reply_subshell_for", lambda *_: "busy", raising=False)
+    assert TrainingMonitor().comm._reply_subshell_for({"content": {}}, "free") == "free"
+
+
+def test_ready_is_answered():
+    assert sent_by(TrainingMonitor(), {"type": "ready"}) == [{"type": "alive"}]
+
+
+def test_an_error_in_a_callback_is_shown():
+    viewer = explore(FakeDataset(3))
+    assert sent_by(viewer, {"type": "picture", "index": 7}) == []
+    assert viewer.error == "IndexError: list index out of range"
+
+
+@pytest.mark.parametrize("pair", [True, False], ids=["anywidget: a pair", "ipywidgets: a dict"])
+def test_bundle_keeps_the_live_view_and_adds_pictures(monkeypatch, pair):
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": "?"}
+    monkeypatch.setattr(
+        base.anywidget.AnyWidget, "_repr_mimebundle_", lambda *_, **__: (dict(view), {"a": 1}) if pair else dict(view)
+    )
+    viewer = MaskViewer([item()], ['<a> "b"', *LABELS[1:]], PALETTE)
+    data, metadata = viewer._repr_mimebundle_(include=None, exclude=None)
+    assert data["application/vnd.jupyter.widget-view+json"] == {"model_id": "x"}
+    assert metadata == ({"a": 1} if pair else {})
+    assert Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).format == "PNG"
+    alternative, source = re.fullmatch(r'<img alt="([^"]*)" style="[^"]*" src="([^"]*)">', data["text/html"]).groups()
+    assert alternative.startswith("1 picture, classes: &lt;a&gt; &quot;b&quot;, building")
+    assert decoded(source).shape == decoded(data["image/png"]).shape + (3,)  # the PNG has a palette
+
+
+def test_saved_pictures_are_small_and_keep_the_colours_of_rare_classes():
+    data, _ = explore(FakePrediction())._repr_mimebundle_()
+    assert len(data["image/png"]) + len(data["text/html"]) < 150_000
+    picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB")
+    pixels = np.asarray(picture).reshape(-1, 3).astype(int)
+    for colour in PALETTE.astype(int):  # squares of the legend
+        assert np.abs(pixels - colour).max(axis=1).min() < 30
+
+
+def test_repr_has_no_memory_address():
+    assert repr(explore(FakeDataset(3))) == f"3 pictures, classes: {', '.join(LABELS)}"
+
+
+# Monitor
+
+
+@pytest.mark.parametrize("count", [0, 1, POINTS, POINTS + 1, 5_003])
+def test_thinned_is_the_mean_of_equal_pieces(count):
+    values = np.random.default_rng(0).random(count)
+    series = Thinned()
+    for part in np.array_split(values, 7):
+        series.extend(part.tolist())
+    pieces = [values[i : i + series.every].mean() for i in range(0, count, series.every)]
+    assert len(pieces) <= POINTS
+    assert series.points() == pytest.approx(pieces, rel=1e-4)
+
+
+def test_monitor_follows_a_run():
+    monitor, run = TrainingMonitor(interval=0), FakeRun(epochs=3, steps=10, pause=0)
+    run.train(monitor)
+    assert monitor.error == ""
+    assert monitor.losses["values"] == pytest.approx(run.losses, rel=1e-4)
+    assert [row["miou"] for row in monitor.history] == pytest.approx([row["miou"] for row in run.history], rel=1e-4)
+    assert monitor.iou[-1] is None  # the absent class: JSON knows no NaN
+    assert monitor.progress["state"] == "finished"
+    assert monitor.progress["note"] == f"Finished. Best mIoU {run.best['miou']:.3f} in epoch 3, saved in {run.path}."
+    assert len(monitor.examples) == len(monitor.predictions) == 4
+    photo, prediction = decoded(monitor.examples[0]["image"]), decoded(monitor.predictions[0])
+    assert photo.shape == prediction.shape == (128, 192, 3)
+    assert np.abs(photo.astype(int) - run.preview[0][0]).mean() < 6
+    json.dumps(monitor.get_state(), allow_nan=False)
+
+
+def test_monitor_sends_at_most_five_updates_a_second_and_stays_cheap():
+    monitor, run = TrainingMonitor(), FakeRun()
+    sizes = []
+    monitor.observe(lambda _: sizes.append(len(json.dumps([monitor.progress, monitor.losses]))), "progress")
+    monitor.on_start(run)
+    began, used = time.monotonic(), time.process_time()
+    while time.monotonic() - began < 1:
+        run.losses.extend([0.5] * 20)
+        run.step += 1
+        monitor.on_step(run)
+    assert 3 <= len(sizes) <= 7
+    assert max(sizes) < 5_000
+    assert time.process_time() - used < 1.5
+
+
+def test_a_change_of_state_is_sent_at_once():
+    monitor, run = TrainingMonitor(interval=60), FakeRun()
+    monitor.on_start(run)
+    run.state = "paused"
+    monitor.on_step(run)
+    assert monitor.progress["state"] == "paused"
+    assert monitor.progress["note"] == "Paused: press Resume to go on."
+
+
+def test_buttons_call_the_run_and_look_reports_a_waiting_loop():
+    monitor, run = TrainingMonitor(interval=60), FakeRun()
+    monitor.on_start(run)
+    sent_by(monitor, {"type": "pause"})
+    assert run._pause.is_set()
+    run.state = "paused"
+    assert monitor.progress["state"] == "running"
+    sent_by(monitor, {"type": "look"})
+    assert monitor.progress["state"] == "paused"
+    sent_by(monitor, {"type": "resume"})
+    assert not run._pause.is_set()
+    sent_by(monitor, {"type": "stop"})
+    assert run._stop.is_set()
+
+
+def test_buttons_do_nothing_before_and_after_a_run():
+    monitor, run = TrainingMonitor(), FakeRun()
+    sent_by(monitor, {"type": "stop"})
+    monitor.on_start(run)
+    run.finish(monitor, "finished", "")
+    sent_by(monitor, {"type": "stop"})
+    assert not run._stop.is_set()
+    assert monitor.error == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "message", "note"),
+    [
+        ("running", "", "Best mIoU 0.320 in epoch 1 so far."),
+        ("finished", "", "Finished. Best mIoU 0.320 in epoch 1, saved in runs/x."),
+        ("finished", "no better miou for 3 epochs", "Finished: no better miou for 3 epochs. Best mIoU 0.320 in epoch 1, saved in runs/x."),
+        ("stopped", "stopped in epoch 2", "Stopped in epoch 2. Best mIoU 0.320 in epoch 1, saved in runs/x."),
+        ("failed", "the loss became nan.", "Failed: the loss became nan. Best mIoU 0.320 in epoch 1, saved in runs/x."),
+    ],
+)  # fmt: skip
+def test_note_says_how_it_stands(state, message, note):
+    monitor, run = TrainingMonitor(), FakeRun()
+    run.best, run.path = {"epoch": 1, "miou": 0.32}, "runs/x"
+    run.state, run.message = state, message
+    monitor.on_start(run)
+    assert monitor.progress["note"] == note
+
+
+def test_stopped_before_the_first_epoch():
+    monitor, run = TrainingMonitor(), FakeRun()
+    monitor.on_start(run)
+    run.finish(monitor, "stopped", "stopped in epoch 1")
+    assert monitor.progress["note"] == "Stopped in epoch 1. No epoch was finished, so nothing was saved."
+    assert monitor.figure_png() == b""
+
+
+def test_trouble_with_showing_does_not_end_a_training():
+    monitor, run = TrainingMonitor(interval=0), FakeRun(epochs=1, steps=2, pause=0)
+    run.palette = PALETTE[:2]  # too few colours for the predictions
+    assert run.train(monitor).state == "finished"
+    assert monitor.error.startswith("SegnbError: Labels run from 0 to 7, but the palette has 2 colours")
+
+
+def test_final_picture_replaces_the_first_in_the_notebook(monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, widget):
+            shown.append(("update", widget._repr_mimebundle_()[0].keys()))
+
+    def display(widget, display_id):
+        shown.append((display_id, widget._repr_mimebundle_()[0].keys()))
+        return Handle()
+
+    monkeypatch.setattr("IPython.get_ipython", lambda: types.SimpleNamespace(kernel=object()))
+    monkeypatch.setattr("IPython.display.display", display)
+    monitor = TrainingMonitor.__new__(TrainingMonitor)
+    monkeypatch.setattr("segnb.widgets.monitor.stopping", lambda: "buttons")
+    monitor.__init__()
+    FakeRun(epochs=1, steps=2, pause=0).train(monitor)
+    (first, before), (second, after) = shown
+    assert (first, second) == (True, "update")
+    assert "image/png" not in before  # nothing to see before the first epoch
+    assert {"image/png", "text/html", "application/vnd.jupyter.widget-view+json"} <= after
+
+
+# Viewer
+
+
+def test_payload_holds_the_labels_exactly():
+    image, labels = scene(3)
+    labels[:5] = 255
+    prediction = guess(labels, 1, 0.3)
+    viewer = MaskViewer([item(image=image, labels=labels, prediction=prediction)], LABELS, PALETTE)
+    payload = viewer.payload(0)
+    assert (payload["name"], payload["width"], payload["height"]) == ("first", 192, 128)
+    np.testing.assert_array_equal(decoded(payload["truth"]), labels)
+    np.testing.assert_array_equal(decoded(payload["prediction"]), prediction)
+    assert np.abs(decoded(payload["image"]).astype(int) - image).mean() < 6
+
+
+def test_a_large_photo_with_masks_stays_within_its_budget():
+    image, labels = scene(0, 1024, 1024)  # full of noise: worse than any photo
+    payload = MaskViewer([item(image=image, labels=labels, prediction=guess(labels, 0, 1))], LABELS, PALETTE).payload(0)
+    assert len(json.dumps(payload)) <= 400 * 1024
+    assert decoded(payload["image"]).shape == (1024, 1024, 3)
+
+
+def test_larger_pictures_are_reduced_together_with_their_labels():
+    image, labels = np.zeros((1000, 2048, 1), np.uint8), np.zeros((1000, 2048), np.uint8)
+    labels[:, 1024:] = 7
+    payload = MaskViewer([item(image=image, labels=labels)], LABELS, PALETTE).payload(0)
+    assert (payload["width"], payload["height"]) == (2048, 1000)
+    small = decoded(payload["truth"])
+    assert decoded(payload["image"]).shape[:2] == small.shape == (500, 1024)
+    assert (np.unique(small[:, :512]), np.unique(small[:, 512:])) == (0, 7)
+
+
+def test_dataset_is_read_when_looked_at():
+    data = FakeDataset(30)
+    viewer = explore(data)
+    assert data.reads == list(range(8))  # these travel with the widget
+    assert [picture["index"] for picture in viewer.pictures] == list(range(8))
+    (answer,) = sent_by(viewer, {"type": "picture", "index": 20})
+    assert (answer["type"], answer["index"], answer["name"]) == ("picture", 20, "scene-020")
+    np.testing.assert_array_equal(decoded(answer["truth"]), scene(20)[1])
+    assert data.reads[8:] == [20]
+
+
+def test_large_pictures_do_not_travel_with_the_widget_beyond_the_first():
+    assert len(explore(FakeDataset(4, 1024, 1024)).pictures) == 1
+
+
+def test_explore_shows_predictions_with_their_truth():
+    prediction = FakePrediction(2)
+    payload = explore(prediction).payload(0)
+    np.testing.assert_array_equal(decoded(payload["truth"]), prediction.truth)
+    np.testing.assert_array_equal(decoded(payload["prediction"]), prediction.labels)
+    many = explore([FakePrediction(0, truth=False), prediction])
+    assert (many.count, many.payload(0)["truth"]) == (2, None)
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (42, "explore() was given int, but shows a SegmentationDataset, a Prediction or a list of predictions"),
+        ("images", "explore() was given str"),
+        ([FakePrediction(), 3], "explore() was given int"),
+        ([], "explore() was given an empty list"),
+        (FakeDataset(0), "There are no pictures to show"),
+    ],
+)
+def test_explore_refuses_other_things(source, text):
+    with pytest.raises(SegnbError, match=re.escape(text)):
+        explore(source)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"image": None}, "Picture 0 has no image: an item needs .image or ['image']"),
+        ({"image": np.zeros((8, 8, 3))}, "A picture to draw is (H, W) or (H, W, C) uint8, not (8, 8, 3) float64"),
+        ({"labels": np.zeros((8, 8))}, "The mask of 'first' is (8, 8), its image is (128, 192) (H, W): they must be equal"),
+        ({"prediction": np.full((128, 192), 8)}, "The prediction of 'first' has labels from 8 to 8, but there are 8 classes"),
+    ],
+)  # fmt: skip
+def test_viewer_names_the_item_that_does_not_fit(changes, text):
+    with pytest.raises(SegnbError, match=re.escape(text)):
+        MaskViewer([item(**changes)], LABELS, PALETTE)
+
+
+def test_viewer_wants_a_colour_for_each_name():
+    with pytest.raises(SegnbError, match="8 colours for 2 class names"):
+        MaskViewer([item()], ["a", "b"], PALETTE)
