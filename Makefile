@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NEWEST_KERNEL := .cache/ipykernel-newest
 
-.PHONY: lab demo test check samples
+.PHONY: lab demo test check samples notebooks
 
 lab: $(VENV)/.lab       ## open JupyterLab on the notebook series
 	$(BIN)/segnb lab
@@ -21,6 +21,9 @@ check: $(VENV)/.test    ## style and layers
 
 samples: $(VENV)/.lab   ## draw the shipped sample pictures again
 	$(BIN)/python -m segnb.data.samples data_samples
+
+notebooks: $(VENV)/.lab ## execute the notebooks and save them with their pictures
+	$(BIN)/python notebooks/save.py notebooks/*.ipynb
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("segnb needs Python 3.10 or newer; set PYTHON=python3.12, say" if sys.version_info < (3, 10) else 0)'

@@ -77,8 +77,10 @@ class FakeRun:
         """Run the loop of sleeps, and call the monitor as `segnb.fit` does."""
         random = np.random.default_rng(0)
         monitor.on_start(self)
-        for self.epoch in range(1, self.epochs + 1):
-            for self.step in range(1, self.steps + 1):
+        for epoch in range(1, self.epochs + 1):
+            self.epoch = epoch
+            for step in range(1, self.steps + 1):
+                self.step = step
                 if self._stop.is_set():
                     return self.finish(monitor, "stopped", f"stopped in epoch {self.epoch}")
                 while self._pause.is_set() and not self._stop.is_set():

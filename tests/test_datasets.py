@@ -22,7 +22,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from segnb import draw
-from segnb.data import SegmentationDataset, datasets, load_sample
+from segnb.data import SegmentationDataset, datasets, load_sample, reading
 from segnb.data.transforms import seed_transform
 from segnb.errors import SegnbError
 
@@ -596,8 +596,8 @@ def test_unmatched_pairs(folders):
 
 def count_opens(monkeypatch):
     opened = []
-    original = datasets._open
-    monkeypatch.setattr(datasets, "_open", lambda path, *rest: opened.append(Path(path).name) or original(path, *rest))
+    original = reading._open
+    monkeypatch.setattr(reading, "_open", lambda path, *rest: opened.append(Path(path).name) or original(path, *rest))
     return opened
 
 

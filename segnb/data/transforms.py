@@ -32,14 +32,14 @@ def check_transform(transform: Transform | None) -> None:
     if not callable(transform):
         raise SegnbError(
             f"transform is a {type(transform).__name__}: give an albumentations pipeline, such as A.Compose([...]), "
-            "or a function transform(image=, mask=) that returns a dictionary with both"
+            "or a function transform(image=, mask=) that returns a dictionary with both."
         )
     for step in _steps(transform):
         method = getattr(step, "mask_interpolation", None)
         if method is not None and method not in NEAREST:
             raise SegnbError(
                 f"{type(step).__name__} has mask_interpolation={method}, which blends labels into ones that mean "
-                "something else: leave mask_interpolation out, or set it to cv2.INTER_NEAREST"
+                "something else: leave mask_interpolation out, or set it to cv2.INTER_NEAREST."
             )
     seed = getattr(transform, "seed", None)
     if seed is not None:
@@ -83,22 +83,21 @@ def apply_transform(
         result = transform(image=image, mask=labels)
         new_image, new_labels = _image_tensor(result["image"]), torch.as_tensor(result["mask"])
     except Exception as error:
-        raise SegnbError(
-            f"The transform fails on image {name!r} of shape {image.shape}: {type(error).__name__}: {error}"
-        ) from error
+        reason = f"{type(error).__name__}: {error}".rstrip(".")
+        raise SegnbError(f"The transform fails on image {name!r} of shape {image.shape}: {reason}.") from error
     if new_image.dtype != torch.uint8:
         raise SegnbError(
             f"The transform turns images into {new_image.dtype}: leave out A.Normalize and A.ToFloat, because data "
-            "sets hand over uint8 and the model normalises by itself"
+            "sets hand over uint8 and the model normalises by itself."
         )
     if new_labels.is_floating_point() or new_labels.ndim != 2:
         raise SegnbError(
-            f"The transform turns masks into {tuple(new_labels.shape)} {new_labels.dtype}: keep (H, W) integers"
+            f"The transform turns masks into {tuple(new_labels.shape)} {new_labels.dtype}: keep (H, W) integers."
         )
     if new_image.shape != (image.shape[2], *new_labels.shape):
         raise SegnbError(
             f"The transform turns image {name!r} into (channels, height, width) {tuple(new_image.shape)} and its mask "
-            f"into {tuple(new_labels.shape)}: both must have one size, and the image its {image.shape[2]} channels"
+            f"into {tuple(new_labels.shape)}: both must have one size, and the image its {image.shape[2]} channels."
         )
     return new_image, new_labels.long()
 

@@ -48,9 +48,8 @@ def fit(
         valid: pictures to judge by after each epoch, any sizes.
         epochs: passes over ``train``.
         loss: ``"auto"`` (cross-entropy + Dice), names joined by ``+``, or a callable (logits, labels) -> scalar.
-        lr: highest learning rate; ``"auto"`` is 2e-3 for encoders with batch normalisation and 3e-4 for transformers and
-            their kin, times the square root of batch size / 8.
-        batch_size: ``"auto"`` is 8 on a CPU and 16 on a GPU, less if there are few pictures.
+        lr: highest learning rate; ``"auto"`` is 4e-3 for encoders with batch normalisation, 3e-4 for transformers and kin.
+        batch_size: ``"auto"`` is 8 on a CPU and 16 on a GPU, less if that leaves fewer than 16 steps an epoch.
         precision: ``"no"``, ``"bf16"``, ``"fp16"``; ``"auto"`` is bf16 or fp16 on a CUDA device and ``"no"`` elsewhere.
         monitor: what decides the best epoch: ``"miou"``, ``"valid_loss"`` or ``"train_loss"``.
         patience: stop after so many epochs without a better one; None never does.
@@ -68,7 +67,7 @@ def fit(
     check_fit(model, train, valid, epochs, monitor)
     accelerator = make_accelerator(precision)
     batch_size = choose_batch_size(batch_size, len(train), accelerator.device)
-    lr = choose_lr(lr, model, batch_size)
+    lr = choose_lr(lr, model)
     settings = {
         "model": model.config,
         "pictures": [len(train), len(valid)],
@@ -102,7 +101,7 @@ def fit(
     )
     if resume:
         session.load(run)
-    watchers = [TrainingDisplay(), *callbacks]
+    watchers = [live_view(), *callbacks]
     try:
         session.train(run, patience, watchers)
     finally:
@@ -111,19 +110,13 @@ def fit(
     return run
 
 
-class TrainingDisplay:
-    """The live monitor in a notebook, a progress bar elsewhere."""
+def live_view() -> Any:
+    """Make the view that suits the place: the live monitor in a notebook, a progress bar elsewhere."""
+    if in_notebook():
+        from segnb.widgets import TrainingMonitor
 
-    def __init__(self) -> None:
-        if in_notebook():
-            from segnb.widgets import TrainingMonitor
-
-            self.view: Any = TrainingMonitor()
-        else:
-            self.view = ProgressBar()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.view, name)
+        return TrainingMonitor()
+    return ProgressBar()
 
 
 def in_notebook() -> bool:

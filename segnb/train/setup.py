@@ -53,19 +53,19 @@ def make_accelerator(precision: str) -> Accelerator:
 
 
 def choose_batch_size(batch_size: int | str, pictures: int, device: torch.device) -> int:
-    """Resolve ``"auto"``: 8 on a CPU, 16 elsewhere, but at least four batches an epoch."""
+    """Resolve ``"auto"``: 8 on a CPU, 16 elsewhere, but about sixteen steps an epoch, so that few pictures still teach."""
     if batch_size == "auto":
-        return max(1, min(8 if device.type == "cpu" else 16, pictures // 4))
+        return min(pictures, 8 if device.type == "cpu" else 16, max(2, pictures // 16))
     if not isinstance(batch_size, int) or batch_size < 1:
         raise SegnbError(f"batch_size={batch_size!r}: give a whole number of at least 1, or 'auto'.")
     return batch_size
 
 
-def choose_lr(lr: float | str, model: SegmentationModel, batch_size: int) -> float:
+def choose_lr(lr: float | str, model: SegmentationModel) -> float:
     """Resolve ``"auto"``: encoders with batch normalisation stand a higher rate than transformers."""
     if lr == "auto":
         normalised = any(isinstance(module, nn.BatchNorm2d) for module in model.encoder.modules())
-        return (2e-3 if normalised else 3e-4) * min(1.0, math.sqrt(batch_size / 8))
+        return 4e-3 if normalised else 3e-4
     if not isinstance(lr, (int, float)) or not 0 < lr < math.inf:
         raise SegnbError(f"lr={lr!r}: give a positive number such as 2e-3, or 'auto'.")
     return float(lr)

@@ -1,8 +1,13 @@
 // What both widgets use. Python puts this text before the script of each widget.
 
-/** Make an HTML element: element("button", { className: "x", onclick: f }, "text", child). */
+/**
+ * Make an HTML element: element("button", { className: "x", onclick: f }, "text", child).
+ * JupyterLab would take arrow keys and Enter for itself; its shortcuts skip an element with this attribute, but only
+ * if the focused element bears it: a parent is too far up.
+ */
 function element(tag, properties = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
+  if (["button", "input", "select"].includes(tag)) node.setAttribute("data-lm-suppress-shortcuts", "true");
   node.append(...children.filter((child) => child != null));
   return node;
 }
@@ -23,10 +28,7 @@ function onNextFrame(draw) {
   };
 }
 
-/**
- * The frame of a widget: its root, a place for errors, and listeners that end with the view.
- * JupyterLab would take arrow keys, Space and Enter from our controls; the attribute keeps its shortcuts away.
- */
+/** The frame of a widget: its root, a place for errors, and listeners that end with the view. */
 function frame(model, el, label) {
   const problem = element("div", { className: "segnb-error", role: "alert" });
   const root = element("div", { className: "segnb" });

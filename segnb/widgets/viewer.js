@@ -372,6 +372,7 @@ function render({ model, el }) {
   const advise = () => { pointed.textContent = against ? "Drag the line over the picture" : "← → other pictures"; };
   canvas.onpointerleave = advise;
   root.onkeydown = (event) => {
+    if (event.key === "Enter" && event.target === number) show(number.value - 1); // JupyterLab keeps Enter's "change" back
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!step || ["INPUT", "SELECT"].includes(event.target.tagName)) return; // those use the arrows themselves
     event.preventDefault();
