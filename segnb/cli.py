@@ -163,13 +163,37 @@ def own_kernel() -> Iterator[Path]:
         kernel = Path(folder) / "kernels" / "python3" / "kernel.json"
         kernel.parent.mkdir(parents=True)
         specification = {
-            "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=40"],
             "display_name": "Python 3 (segnb)",
             "language": "python",
             "metadata": {"debugger": True},
         }
         kernel.write_text(json.dumps(specification), encoding="utf-8")
         yield Path(folder)
+
+
+@contextmanager
+def running(notebook: NotebookNode, folder: Path) -> Iterator[NotebookClient]:
+    """Start a kernel that is this interpreter, and end it afterwards.
+
+    Args:
+        notebook: whose cells are to be executed; outputs go into it.
+        folder: the kernel's working directory.
+
+    Yields:
+        A client: ``client.execute_cell(cell, index)``.
+    """
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+
+    with own_kernel() as kernels:
+        specs = KernelSpecManager(kernel_dirs=[str(kernels / "kernels")])
+        manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs)
+        resources = {"metadata": {"path": str(folder)}}
+        client = NotebookClient(notebook, km=manager, timeout=CELL_LIMIT, resources=resources, store_widget_state=True)
+        with client.setup_kernel(cleanup_kc=True):  # nbclient leaves a manager that it was given running
+            yield client
 
 
 def demo(out: Path) -> int:
@@ -217,40 +241,27 @@ def _run(notebook: NotebookNode, folder: Path) -> tuple[str | None, dict[str, An
     Returns:
         What failed, or None; and the answers to `QUESTION`.
     """
-    from jupyter_client.kernelspec import KernelSpecManager
-    from jupyter_client.manager import AsyncKernelManager
-    from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from nbformat.v4 import new_code_cell
 
     code = [index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()]
-    with own_kernel() as kernels:
-        specs = KernelSpecManager(kernel_dirs=[str(kernels / "kernels")])
-        manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs)
-        client = NotebookClient(
-            notebook,
-            km=manager,
-            timeout=CELL_LIMIT,
-            resources={"metadata": {"path": str(folder)}},
-            store_widget_state=False,
-        )
-        with client.setup_kernel(cleanup_kc=True):  # a manager of our own is not shut down by itself
-            for number, index in enumerate(code, 1):
-                cell = notebook.cells[index]
-                try:
-                    with _told(f"[{number:2}/{len(code)}] {cell.source.strip().splitlines()[0][:60]}", client):
-                        client.execute_cell(cell, index)
-                except CellExecutionError as error:
-                    reason = error.evalue.splitlines()[0] if error.evalue else "no message"
-                    return f"cell {number} of {len(code)} failed: {error.ename}: {reason}", {}
-                except CellTimeoutError:
-                    return f"cell {number} of {len(code)} took more than {CELL_LIMIT} s", {}
-                except DeadKernelError:
-                    return f"the kernel died in cell {number} of {len(code)}, perhaps for want of memory", {}
-            question = new_code_cell(QUESTION)
-            notebook.cells.append(question)  # nbclient only runs cells of its notebook
-            client.execute_cell(question, len(notebook.cells) - 1)
-            notebook.cells.pop()
+    with running(notebook, folder) as client:
+        for number, index in enumerate(code, 1):
+            cell = notebook.cells[index]
+            try:
+                with _told(f"[{number:2}/{len(code)}] {cell.source.strip().splitlines()[0][:60]}", client):
+                    client.execute_cell(cell, index)
+            except CellExecutionError as error:
+                reason = error.evalue.splitlines()[0] if error.evalue else "no message"
+                return f"cell {number} of {len(code)} failed: {error.ename}: {reason}", {}
+            except CellTimeoutError:
+                return f"cell {number} of {len(code)} took more than {CELL_LIMIT} s", {}
+            except DeadKernelError:
+                return f"the kernel died in cell {number} of {len(code)}, perhaps for want of memory", {}
+        question = new_code_cell(QUESTION)
+        notebook.cells.append(question)  # nbclient only runs cells of its notebook
+        client.execute_cell(question, len(notebook.cells) - 1)
+        notebook.cells.pop()
     return None, json.loads(question.outputs[0].text)
 
 

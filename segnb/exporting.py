@@ -1,8 +1,8 @@
 """One ONNX file for any batch and any size, delivered only after ONNX Runtime agreed with PyTorch at three sizes.
 
 model ─▶ float32 copy on the CPU ─▶ traced at an odd size ─▶ file under a temporary name
-│                                              │
-└── logits at three sizes ─── compared ─── ONNX Runtime ─▶ renamed to its final name
+  │                                              │
+  └── logits at three sizes ─── compared ─── ONNX Runtime ─▶ renamed to its final name
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segnb.draw import Figure
 from segnb.errors import SegnbError
 from segnb.files import write_atomically
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from onnx import ModelProto
     from onnxruntime import InferenceSession
 
@@ -106,8 +106,6 @@ class ExportReport:
         Returns:
             A matplotlib figure.
         """
-        from matplotlib.figure import Figure
-
         figure = Figure(figsize=(4.2, 4), layout="constrained")
         axes = figure.subplots()
         for check in self.checks:

@@ -87,7 +87,7 @@ def get_loss(name: str | Loss) -> Loss:
     """
     if callable(name):
         return name
-    parts = ("ce+dice" if name == "auto" else name).lower().replace(" ", "").split("+")
+    parts = ("ce+dice" if name == "auto" else str(name)).lower().replace(" ", "").split("+")
     for part in parts:
         if part not in LOSSES:
             raise SegnbError(f"unknown loss {part!r} in loss={name!r}. {nearest(part, LOSSES)}")

@@ -50,11 +50,11 @@ class ConfusionMatrix:
         truth, guess = labels[counted].long(), predicted[counted].long()
         if truth.numel() == 0:
             return
-        worst = torch.maximum(truth, guess).max().item()
-        if worst >= n_labels or torch.minimum(truth, guess).min().item() < 0:
+        lowest, highest = torch.minimum(truth, guess).min().item(), torch.maximum(truth, guess).max().item()
+        if lowest < 0 or highest >= n_labels:
             raise SegnbError(
-                f"found label {worst} but the confusion matrix has {n_labels} labels (0 to {n_labels - 1}, 255 is ignored); "
-                "give it as many labels as the data has classes."
+                f"found label {lowest if lowest < 0 else highest} but the confusion matrix has {n_labels} labels (0 to "
+                f"{n_labels - 1}, 255 is ignored); give it as many labels as the data has classes."
             )
         pairs = torch.bincount(truth * n_labels + guess, minlength=n_labels**2)
         self.matrix += pairs.reshape(n_labels, n_labels).to(self.matrix.device)

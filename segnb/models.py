@@ -72,6 +72,10 @@ class SegmentationModel(nn.Module):
             )
         if image.dtype == torch.uint8:
             image = (image.to(self.mean.dtype) / 255 - self.mean) / self.std
+        elif not image.is_floating_point():
+            raise SegnbError(
+                f"the model got an image of {image.dtype}; give uint8 for raw pixels from 0 to 255, or normalised floats."
+            )
         logits = self.decoder(self.encoder(image))
         if logits.shape[-2:] == image.shape[-2:]:
             return logits
@@ -136,7 +140,7 @@ def create_model(
     decoder = decoder_class(encoder.channels, len(names), **decoder_options)
     config = {
         "arch": arch,
-        "encoder_name": encoder_name,
+        "encoder_name": encoder.name,
         "in_channels": in_channels,
         "classes": names,
         **decoder_options,

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from segnb.encoders import read_tensors
 from segnb.errors import SegnbError
 from segnb.files import write_atomically
 from segnb.models import SegmentationModel, create_model
@@ -68,11 +70,16 @@ def save_model(model: SegmentationModel, folder: str | Path) -> Path:
     Returns:
         The folder.
     """
+    return write_model(model, model.state_dict(), folder)
+
+
+def write_model(model: SegmentationModel, weights: dict[str, Tensor], folder: str | Path) -> Path:
+    """Write a model with other weights than it has now, such as those of its best epoch; see `save_model`."""
     from safetensors.torch import save_file
 
     folder = Path(folder)
     config = {**model.config, "label_names": model.label_names, "palette": np.asarray(model.palette).tolist()}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     write_atomically(folder / WEIGHTS, lambda path: save_file(tensors, path))
     write_atomically(folder / CONFIG, lambda path: path.write_text(json.dumps(config, indent=1)))
     return folder
@@ -90,8 +97,6 @@ def load_model(folder: str | Path) -> SegmentationModel:
     Raises:
         SegnbError: the folder is not a model, or its weights do not fit its config.
     """
-    from safetensors.torch import load_file
-
     folder = Path(folder)
     missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
     if missing:
@@ -99,19 +104,38 @@ def load_model(folder: str | Path) -> SegmentationModel:
             f"{str(folder)!r} is not a segnb model: it has no {' and no '.join(missing)}. "
             "Give a folder that segnb.save_model wrote, such as run.path / 'best'."
         )
-    config = json.loads((folder / CONFIG).read_text())
-    colours = config.pop("palette")
-    config.pop("label_names")
+    config, colours = read_config(folder / CONFIG)
     model = create_model(encoder_weights=None, **config)
-    found = model.load_state_dict(load_file(folder / WEIGHTS), strict=False)
-    if found.missing_keys or found.unexpected_keys:
-        names = ", ".join([*found.missing_keys, *found.unexpected_keys][:3])
+    tensors, expected = read_tensors(folder / WEIGHTS), model.state_dict()
+    missing, unexpected = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
+    misfits = {name for name in expected.keys() & tensors.keys() if expected[name].shape != tensors[name].shape}
+    if wrong := sorted(missing | unexpected | misfits):
         raise SegnbError(
-            f"the weights in {str(folder)!r} do not fit its config: {len(found.missing_keys)} tensors are missing and "
-            f"{len(found.unexpected_keys)} unexpected ({names}, ...). Save the model again with segnb.save_model."
+            f"the weights in {str(folder)!r} do not fit its config: {len(missing)} tensors are missing, {len(unexpected)} are "
+            f"unexpected and {len(misfits)} have another shape ({', '.join(wrong[:3])}). "
+            "Save the model again with segnb.save_model."
         )
+    model.load_state_dict(tensors)
     model.palette = np.asarray(colours, dtype=np.uint8)
     return model.eval()
+
+
+def read_config(path: Path) -> tuple[dict[str, Any], list[list[int]]]:
+    """Read how to build a model again: the keywords of `create_model`, and the colours of its labels.
+
+    Raises:
+        SegnbError: the file is damaged, or another library's.
+    """
+    try:
+        config = json.loads(path.read_text())
+        colours = config.pop("palette")
+        config.pop("label_names")
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise SegnbError(
+            f"{str(path)!r} is not the config of a segnb model ({type(error).__name__}: {error}); it may belong to another "
+            "library. Give a folder that segnb.save_model wrote."
+        ) from error
+    return config, colours
 
 
 def convert_smp(arch: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

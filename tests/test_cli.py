@@ -158,9 +158,21 @@ def test_demo_stops_at_a_failing_cell(notebooks, tmp_path, capsys):
     assert "no such thing" in (tmp_path / "demo" / "quickstart.html").read_text("utf-8")
 
 
-def test_progress_of_a_training_is_read_from_its_monitor():
-    progress = {"state": "running", "epoch": 3, "epochs": 8, "note": "Best mIoU 0.700 in epoch 2 so far."}
-    watched = type("Client", (), {"widget_state": {"a": {"value": 1}, "b": {"progress": progress}}})
-    assert cli._training(watched) == "epoch 3/8  Best mIoU 0.700 in epoch 2 so far."
-    progress["state"] = "finished"
-    assert cli._training(watched) == ""
+def test_demo_shows_how_far_a_training_is(notebooks, tmp_path, capsys):
+    write(
+        notebooks,
+        "import time, anywidget, traitlets\n"
+        "class Monitor(anywidget.AnyWidget):\n"
+        "    _esm = 'export default {}'\n"
+        "    progress = traitlets.Dict().tag(sync=True)\n"
+        "monitor = Monitor()\n"
+        "monitor.progress = {'state': 'running', 'epoch': 3, 'epochs': 8, 'note': 'Best so far.'}\n"
+        "time.sleep(2.5)\n"
+        "monitor.progress = {**monitor.progress, 'state': 'finished'}",
+    )
+    assert cli.main(["demo", "--out", str(tmp_path / "demo")]) == 0
+    printed = capsys.readouterr()
+    assert "\n        epoch 3/8  Best so far." in printed.out
+    assert printed.out.count("epoch 3/8") == 1
+    assert "valid mIoU" not in printed.out  # this notebook has no report
+    assert not (tmp_path / "demo" / "model.onnx").exists()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def prepare_folder(path: Path, resume: bool) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
         if not resume:
             (path / LAST).unlink(missing_ok=True)
             (path / RESULT).unlink(missing_ok=True)
@@ -69,22 +71,34 @@ def write_last(path: Path, checkpoint: dict[str, Any]) -> None:
     write_atomically(path / LAST, lambda temporary: torch.save(checkpoint, temporary))
 
 
-def read_last(path: Path) -> dict[str, Any] | None:
+def read_last(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """Read the checkpoint of an earlier run, or None if there is none. No code in the file is run.
 
     Raises:
-        SegnbError: the file is not such a checkpoint.
+        SegnbError: the file is not such a checkpoint, or the run had other settings.
     """
     file = path / LAST
     if not file.is_file():
         return None
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        before = state["settings"]
     except Exception as error:
         raise SegnbError(
             f"{str(file)!r} cannot be read as a checkpoint ({type(error).__name__}); nothing in it was run. "
             "Start afresh with resume=False, or give another folder with out=...."
         ) from error
+    changed = [
+        f"{key} was {before.get(key)!r} and is now {value!r}"
+        for key, value in settings.items()
+        if before.get(key) != value
+    ]
+    if changed:
+        raise SegnbError(
+            f"{path} holds a run with other settings: {'; '.join(changed)}. "
+            "Give another folder with out=..., or start afresh with resume=False."
+        )
+    return state
 
 
 def read_best(path: Path) -> dict[str, Tensor] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,14 +65,16 @@ def fit(
     Raises:
         SegnbError: an argument does not fit, or the loss became NaN or infinite (the last good weights are back in the model).
     """
-    check_fit(model, train, valid, epochs, monitor)
+    check_fit(model, train, valid, epochs=epochs, monitor=monitor, patience=patience)
+    loss_function = get_loss(loss)
     accelerator = make_accelerator(precision)
     batch_size = choose_batch_size(batch_size, len(train), accelerator.device)
     lr = choose_lr(lr, model)
     settings = {
         "model": model.config,
         "pictures": [len(train), len(valid)],
-        "transform": repr(getattr(train, "transform", None)),
+        # Without addresses in memory ("<function flip at 0x7f3a>"): they are others after a restart of the kernel.
+        "transform": re.sub(r" at 0x[0-9a-f]+", "", repr(getattr(train, "transform", None))),
         "epochs": epochs,
         "loss": loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__),
         "lr": lr,
@@ -82,6 +85,7 @@ def fit(
     }
     path = checkpoint.choose_folder(out, settings, resume)
     checkpoint.prepare_folder(path, resume)
+    earlier = checkpoint.read_last(path, settings) if resume else None
     loader = make_loader(train, batch_size, accelerator.device)
     run = Run(path, epochs, len(loader), monitor, model.label_names)
     run.palette = model.palette = getattr(train, "palette", model.palette)
@@ -96,11 +100,11 @@ def fit(
         accelerator=accelerator,
         loader=loader,
         valid=valid,
-        loss=get_loss(loss),
+        loss=loss_function,
         settings=settings,
     )
-    if resume:
-        session.load(run)
+    if earlier is not None:
+        session.load(run, earlier)
     watchers = [live_view(), *callbacks]
     try:
         session.train(run, patience, watchers)

@@ -27,7 +27,7 @@ from segnb.errors import SegnbError
 from segnb.evaluation import same_size_batches, validate
 from segnb.losses import Loss
 from segnb.models import SegmentationModel
-from segnb.pretrained import save_model
+from segnb.pretrained import write_model
 from segnb.train import checkpoint
 from segnb.train.run import Run
 
@@ -54,13 +54,15 @@ class Session:
         self.accelerator, self.scheduler, self.shuffler = accelerator, scheduler, loader.generator
         self.model, self.optimizer, self.loader = accelerator.prepare(model, optimizer, loader)
         self.good_weights = weights_of(model)
+        self.lr = 0.0  # of the last step
+        self.stored: dict[str, Any] | None = None  # the history's entry whose weights are in the folder best/
 
     def train(self, run: Run, patience: int | None, watchers: Sequence[Any]) -> None:
         """Run the epochs that are left, until the end, a stop, or a failure."""
-        tell(watchers, "on_start", run)
-        if run.state == "finished":
-            return
         try:
+            tell(watchers, "on_start", run)
+            if run.state == "finished":
+                return
             for epoch in range(len(run.history) + 1, run.epochs + 1):
                 run.epoch, run.step = epoch, 0
                 if not self.train_epoch(run, watchers):
@@ -90,18 +92,24 @@ class Session:
             run.losses.append(loss.item())
             run.step += 1
             if not math.isfinite(run.losses[-1]):
-                raise SegnbError(
-                    f"the loss became {run.losses[-1]} at batch {run.step} of epoch {run.epoch}. The model has its last good "
-                    f"weights back. Try a lower learning rate (it was {self.settings['lr']:g}), precision='no', or look for "
-                    "broken pictures in that batch."
-                )
+                raise self.diverged(f"the loss became {run.losses[-1]}", run)
             self.accelerator.backward(loss)
             self.optimizer.step()
             self.optimizer.zero_grad()
+            self.lr = self.scheduler.get_last_lr()[0]
             if not self.accelerator.optimizer_step_was_skipped:
                 self.scheduler.step()
             tell(watchers, "on_step", run)
+        if not all(tensor.isfinite().all() for tensor in self.plain_model.parameters()):
+            raise self.diverged("a weight became NaN or infinite, though the loss did not, before or", run)
         return True
+
+    def diverged(self, what: str, run: Run) -> SegnbError:
+        """Say where a run went wrong, and what to try."""
+        return SegnbError(
+            f"{what} at batch {run.step} of epoch {run.epoch}. The model has its last good weights back. Try a lower learning "
+            f"rate (it was {self.settings['lr']:g}), precision='no', or look for broken pictures in that batch."
+        )
 
     def validate(self, run: Run) -> None:
         """Judge the model on the validation pictures and keep its weights if they are the best."""
@@ -121,20 +129,20 @@ class Session:
             "valid_loss": found.loss,
             "miou": found.matrix.miou(),
             "iou": found.matrix.iou().tolist(),
-            "lr": self.scheduler.get_last_lr()[0],
+            "lr": self.lr,
             "seconds": elapsed - (run.history[-1]["elapsed"] if run.history else 0),
             "elapsed": elapsed,
         }
         run.history.append(entry)
         if run.better(entry[run.monitor]):
-            run.best = entry
+            # In this order: an interrupt in between leaves no best epoch without its weights.
             self.good_weights = weights_of(self.plain_model)
+            run.best = entry
 
     def save(self, run: Run) -> None:
         """Write the checkpoint of the epoch."""
         if not self.accelerator.is_main_process:
             return
-        best = run.best is run.history[-1]
         state = {
             "settings": self.settings,
             "model": self.plain_model.state_dict(),
@@ -146,67 +154,59 @@ class Session:
             "best": run.history.index(run.best),
         }
         with self.writing(run):
-            if best:
-                save_model(self.plain_model, run.path / checkpoint.BEST)
+            self.store_best(run)
             checkpoint.write_last(run.path, state)
+
+    def store_best(self, run: Run) -> None:
+        """Write the best weights, unless they are in the folder; they may be late, because the disk was full."""
+        if self.stored is not run.best:
+            write_model(self.plain_model, self.good_weights, run.path / checkpoint.BEST)
+            self.stored = run.best
 
     @contextmanager
     def writing(self, run: Run) -> Iterator[None]:
         """Turn a full disk into a warning: the run in memory is worth more than its files."""
         try:
             yield
-        except (
-            OSError,
-            RuntimeError,
-            SafetensorError,
-        ) as error:  # torch and safetensors have errors of their own for it
+        except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own
             warnings.warn(
                 f"epoch {run.epoch} could not be saved in {run.path} ({error}). Training goes on and the best weights stay in "
                 "memory: free some space, and call segnb.save_model(model, folder) at the end.",
                 stacklevel=3,
             )
 
-    def load(self, run: Run) -> None:
-        """Go on where an earlier run in the folder ended, if there is one.
+    def load(self, run: Run, state: dict[str, Any]) -> None:
+        """Go on where an earlier run in the folder ended.
 
-        Raises:
-            SegnbError: the folder holds a run with other settings, or a checkpoint that cannot be read.
+        Args:
+            run: the new run.
+            state: what `checkpoint.read_last` found.
         """
-        state = checkpoint.read_last(run.path)
-        if state is None:
-            return
-        changed = [
-            f"{key} was {state['settings'].get(key)!r} and is now {value!r}"
-            for key, value in self.settings.items()
-            if state["settings"].get(key) != value
-        ]
-        if changed:
-            raise SegnbError(
-                f"{run.path} holds a run with other settings: {'; '.join(changed)}. "
-                "Give another folder with out=..., or start afresh with resume=False."
-            )
         self.plain_model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         run.history, run.losses = state["history"], state["losses"]
-        run.best = run.history[state["best"]]
+        run.best = self.stored = run.history[state["best"]]
         run.epoch, run.step = len(run.history), run.steps
         run.continue_from(run.history[-1]["elapsed"])
         self.good_weights = checkpoint.read_best(run.path) or weights_of(self.plain_model)
         if checkpoint.has_finished(run.path):
             run.state = "finished"
-        print(  # noqa: T201
-            f"Resuming {run.path} after epoch {run.epoch} of {run.epochs}, as it is there. To start afresh, pass resume=False."
-        )
+        else:
+            (run.path / checkpoint.RESULT).unlink(missing_ok=True)  # of a stop before: the run goes on
+        done = "finished" if run.state == "finished" else f"resumed after epoch {run.epoch} of {run.epochs}"
+        print(f"{run.path} is there: {done}. To start afresh, pass resume=False.")  # noqa: T201
 
     def finish(self, run: Run) -> None:
         """Give the model its best weights back, in eval mode, free of the training engine's wrapping."""
         self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-        if (
-            run.best is not None or run.state == "failed"
-        ):  # stopped in the first epoch: nothing is better than what is there
+        # Left marked as prepared, the model would silently train in full precision in its next run.
+        for mark in ("forward", "_is_accelerate_prepared"):
+            self.plain_model.__dict__.pop(mark, None)
+        run.stop_clock()
+        if run.best is not None or run.state == "failed":  # stopped in the first epoch: what is there is all there is
             self.plain_model.load_state_dict(self.good_weights)
         self.plain_model.eval()
         if run.best is not None:
@@ -214,6 +214,7 @@ class Session:
             run.message = f"{run.message}; {best}" if run.message else best
         if self.accelerator.is_main_process:
             with self.writing(run):
+                self.store_best(run)
                 checkpoint.write_result(run)
 
 

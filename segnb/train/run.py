@@ -29,7 +29,8 @@ class Run:
         message: what happened, for people; empty while all is well.
         epochs, epoch, steps, step: planned epochs, current one (from 1), steps in an epoch, current one (from 1).
         losses: training loss of every step so far.
-        history: one dict per finished epoch: epoch, train_loss, valid_loss, miou, iou (one per label), lr, seconds.
+        history: one dict per finished epoch: epoch, train_loss, valid_loss, miou, iou (one per label), lr (of its last step),
+            seconds, elapsed (since the run began).
         best: the entry of ``history`` with the best monitored value; None before the first epoch ends.
         preview: (image, labels, prediction) of the first validation pictures, uint8.
     """
@@ -47,6 +48,7 @@ class Run:
         self.palette = draw.palette(len(self.label_names))
         self._stop, self._pause = threading.Event(), threading.Event()
         self._started, self._resting = time.monotonic(), 0.0
+        self._halted: float | None = None  # when the clock was stopped, by a pause or the end
 
     def stop(self) -> None:
         """Ask the run to end after the current step; the best weights come back. Safe from any thread."""
@@ -63,18 +65,24 @@ class Run:
     def should_stop(self) -> bool:
         """Wait as long as the run is paused, then say whether it was asked to end."""
         if self._pause.is_set() and not self._stop.is_set():
-            began = time.monotonic()
             self.state = "paused"
+            self.stop_clock()
             while self._pause.is_set() and not self._stop.is_set():
                 time.sleep(0.05)
             self.state = "running"
-            self._resting += time.monotonic() - began
+            self._resting += time.monotonic() - self._halted
+            self._halted = None
         return self._stop.is_set()
 
     @property
     def seconds(self) -> float:
         """Seconds of work so far; pauses do not count."""
-        return time.monotonic() - self._started - self._resting
+        now = time.monotonic() if self._halted is None else self._halted
+        return now - self._started - self._resting
+
+    def stop_clock(self) -> None:
+        """Let `seconds` stand still."""
+        self._halted = time.monotonic()
 
     def continue_from(self, seconds: float) -> None:
         """Count the seconds that an earlier part of this run took."""

@@ -23,11 +23,19 @@ PRECISIONS = ("auto", "no", "bf16", "fp16")
 
 
 def check_fit(
-    model: SegmentationModel, train: SegmentationDataset, valid: SegmentationDataset, epochs: int, monitor: str
+    model: SegmentationModel,
+    train: SegmentationDataset,
+    valid: SegmentationDataset,
+    *,
+    epochs: int,
+    monitor: str,
+    patience: int | None,
 ) -> None:
     """Refuse, before anything is trained, what cannot work."""
     if not isinstance(epochs, int) or epochs < 1:
         raise SegnbError(f"epochs={epochs!r}: give a whole number of at least 1.")
+    if patience is not None and (not isinstance(patience, int) or patience < 1):
+        raise SegnbError(f"patience={patience!r}: give a whole number of epochs of at least 1, or None.")
     if monitor not in MONITORS:
         raise SegnbError(f"unknown monitor {monitor!r}. {nearest(monitor, MONITORS)}")
     for name, data in (("train", train), ("valid", valid)):
@@ -49,7 +57,12 @@ def make_accelerator(precision: str) -> Accelerator:
             precision = "no"
     # accelerate keeps one state for the life of the process; another fit may want another precision.
     AcceleratorState._reset_state()
-    return Accelerator(mixed_precision=precision, step_scheduler_with_optimizer=False)
+    try:
+        return Accelerator(mixed_precision=precision, step_scheduler_with_optimizer=False)
+    except ValueError as error:
+        raise SegnbError(
+            f"precision={precision!r} does not work on this device ({error}): use 'bf16' or 'no'."
+        ) from error
 
 
 def choose_batch_size(batch_size: int | str, pictures: int, device: torch.device) -> int:

@@ -139,7 +139,7 @@ def _compress(picture: bytes) -> tuple[bytes, bytes]:
     image = Image.open(io.BytesIO(picture)).convert("RGB")
     png, webp = io.BytesIO(), io.BytesIO()
     # Maximum coverage keeps the colours of rare classes, which a median cut would merge; dithering would not compress.
-    few = image.quantize(96, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+    few = image.quantize(96, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     few.save(png, format="PNG", optimize=True)
-    image.save(webp, format="WEBP", quality=80)
+    image.save(webp, format="WEBP", quality=80, method=2)
     return png.getvalue(), webp.getvalue()

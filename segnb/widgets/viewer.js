@@ -2,7 +2,7 @@
 
 const LAYERS = { photo: "Photo", truth: "Truth", prediction: "Prediction", errors: "Errors" };
 const IGNORE = 255;
-const TALLEST = 440; // CSS pixels of the canvas
+const TALLEST = 520; // CSS pixels of the canvas
 const LARGEST = 8; // times a tiny picture is enlarged
 const KEEP = 24; // decoded pictures in memory
 
@@ -300,7 +300,7 @@ function render({ model, el }) {
     if (what === "photo") return;
     const colours = picture.paint(what, visible, palette);
     context.globalAlpha = opacity;
-    context.imageSmoothingEnabled = false;
+    context.imageSmoothingEnabled = zoom < 1;
     if (what === "errors") {
       context.globalAlpha = 1;
       context.globalCompositeOperation = "saturation"; // with grey: the photo loses its colours, the marks stand out

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segnb.blocks import ConvNormAct, resize_like
+from segnb.errors import SegnbError
 
 
 class UNetBlock(nn.Module):
@@ -55,6 +56,8 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         *skips, deepest = in_channels
+        if len(decoder_channels) != len(in_channels):
+            raise SegnbError(f"decoder_channels={decoder_channels!r}: give {len(in_channels)} numbers, coarse to fine.")
         inputs = [deepest, *decoder_channels[:-1]]
         self.blocks = nn.ModuleList(
             UNetBlock(*channels) for channels in zip(inputs, [*skips[::-1], 0], decoder_channels, strict=True)

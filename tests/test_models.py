@@ -1,0 +1,241 @@
+"""Whole models: any size, any backbone, any channels; every weight learns."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segnb.blocks import PooledBatchNorm, resize_like
+from segnb.errors import SegnbError
+from segnb.models import class_names, create_model, list_models
+
+ARCHITECTURES = ["deeplabv3plus", "fpn", "segformer", "unet"]
+
+# One of each kind: a plain hierarchy, no stride 2, channels last, high resolution, patches of 16, of 14, of 32 and one size,
+# a transformer with convolutions, one size only, rounding to even.
+BACKBONES = [
+    "test_resnet",
+    "test_convnext",
+    "test_mambaout",
+    "swin_tiny_patch4_window7_224",
+    "hrnet_w18_small",
+    "test_vit",
+    "eva02_tiny_patch14_224",
+    "xcit_nano_12_p16_224",
+    "levit_128s",
+    "test_coatnet",
+    "mobilevitv2_050",
+    "pvt_v2_b0",
+]
+
+
+@pytest.fixture(scope="module")
+def models():
+    torch.manual_seed(0)
+    return {arch: create_model(arch, "test_resnet", None, classes=3).eval() for arch in ARCHITECTURES}
+
+
+def test_list_models():
+    assert list_models() == ARCHITECTURES
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@settings(max_examples=15)
+@given(size=st.tuples(st.integers(1, 80), st.integers(1, 80)))
+def test_logits_have_the_size_of_the_picture(arch, size, models):
+    with torch.no_grad():
+        logits = models[arch](torch.randn(1, 3, *size))
+    assert logits.shape == (1, 3, *size)
+    assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@settings(max_examples=6)
+@given(channels=st.integers(1, 6), classes=st.integers(1, 12))
+def test_any_channels_and_classes(arch, channels, classes):
+    model = create_model(arch, "test_efficientnet", None, in_channels=channels, classes=classes).eval()
+    with torch.no_grad():
+        logits = model(torch.randn(1, channels, 40, 36))
+    assert logits.shape == (1, classes, 40, 36)
+    assert (model.in_channels, model.num_classes) == (channels, classes)
+    assert len(model.label_names) == len(model.palette) == max(2, classes)
+
+
+@pytest.mark.parametrize("encoder_name", BACKBONES)
+def test_every_backbone_learns_with_every_weight(encoder_name):
+    model = create_model("unet", encoder_name, None, classes=2).train()
+    logits = model(torch.randn(2, 3, 70, 53))
+    assert logits.shape == (2, 2, 70, 53)
+    logits.square().sum().backward()
+    idle = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert idle == []
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("encoder_name", ["test_resnet", "test_convnext", "test_vit"])
+def test_every_architecture_learns_with_every_weight_from_one_picture(arch, encoder_name):
+    model = create_model(arch, encoder_name, None, classes=2).train()
+    F.cross_entropy(model(torch.randn(1, 3, 64, 64)), torch.zeros(1, 64, 64, dtype=torch.long)).backward()
+    idle = [name for name, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
+    assert idle == []
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_batches_do_not_mix_and_portrait_is_as_good_as_landscape(arch, models):
+    images = torch.randn(3, 3, 50, 34)
+    with torch.no_grad():
+        together = models[arch](images)
+        alone = torch.cat([models[arch](image[None]) for image in images])
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+
+
+def test_uint8_is_normalised_as_the_encoder_was_trained(models):
+    model = models["unet"]
+    assert model.mean.flatten().tolist() == pytest.approx(model.encoder.mean)
+    pixels = torch.randint(0, 256, (2, 3, 40, 40), dtype=torch.uint8)
+    mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (model.encoder.mean, model.encoder.std))
+    with torch.no_grad():
+        torch.testing.assert_close(model(pixels), model((pixels.float() / 255 - mean) / std))
+
+
+def test_uint8_with_one_and_five_channels():
+    for channels in (1, 5):
+        model = create_model("fpn", "test_efficientnet", None, in_channels=channels).eval()
+        pixels = torch.randint(0, 256, (1, channels, 33, 33), dtype=torch.uint8)
+        with torch.no_grad():
+            torch.testing.assert_close(model(pixels), model((pixels.float() / 255 - model.mean) / model.std))
+
+
+def test_normalisation_is_not_part_of_the_weights(models):
+    assert {"mean", "std"} & models["unet"].state_dict().keys() == set()
+    assert models["unet"].to(torch.float64).mean.dtype == torch.float64
+    models["unet"].to(torch.float32)
+
+
+def test_labels_and_probabilities():
+    binary = create_model("unet", "test_efficientnet", None, classes=["road"])
+    logits = torch.tensor([-1.0, 0.0, 2.0]).reshape(1, 1, 1, 3)
+    assert binary.labels(logits).tolist() == [[[0, 0, 1]]]
+    assert binary.labels(logits).dtype == torch.uint8
+    assert binary.probabilities(logits).flatten().tolist() == pytest.approx([0.26894, 0.5, 0.88080], abs=1e-5)
+    assert binary.label_names == ["background", "road"]
+    several = create_model("unet", "test_efficientnet", None, classes=["sky", "road", "car"])
+    logits = torch.tensor([[0.0, 3.0], [1.0, 2.0], [0.5, 4.0]]).reshape(1, 3, 1, 2)
+    assert several.labels(logits).tolist() == [[[1, 2]]]
+    torch.testing.assert_close(several.probabilities(logits).sum(1), torch.ones(1, 1, 2))
+    assert several.label_names == several.classes == ["sky", "road", "car"]
+
+
+def test_class_names():
+    assert class_names(1) == ["foreground"]
+    assert class_names(np.int64(2)) == ["class 0", "class 1"]
+    assert class_names(("a", "b")) == ["a", "b"]
+    for wrong in (0, 255, -1, True, "road", [], 2.0, None):
+        with pytest.raises(SegnbError, match=r"classes=.*: give a number from 1 to 254, or a list"):
+            class_names(wrong)
+
+
+def test_options_change_the_decoder():
+    assert (
+        create_model(
+            "unet", "test_efficientnet", None, decoder_channels=(64, 32, 16, 8, 4)
+        ).decoder.classify.in_channels
+        == 4
+    )
+    assert create_model("segformer", "test_efficientnet", None, width=32).decoder.classify[1].in_channels == 32
+    fpn = create_model("fpn", "test_efficientnet", None, pyramid_channels=64, segmentation_channels=32)
+    assert [conv.out_channels for conv in fpn.decoder.project] == [64] * 4
+    deeplab = create_model(
+        "deeplabv3plus", "test_efficientnet", None, encoder_output_stride=8, decoder_atrous_rates=(2, 4)
+    )
+    assert deeplab.encoder.strides == (4, 8)
+    assert len(deeplab.decoder.pool.look) == 3
+    with torch.no_grad():
+        assert deeplab.encoder(torch.randn(1, 3, 64, 64))[1].shape[-2:] == (8, 8)
+
+
+def test_config_builds_the_same_model_again():
+    model = create_model("segformer", "test_efficientnet", None, in_channels=2, classes=["a", "b"], width=32)
+    again = create_model(encoder_weights=None, **model.config)
+    assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in model.state_dict().items()}
+    assert again.config == model.config
+
+
+def test_a_copy_is_independent(models):
+    copied = copy.deepcopy(models["unet"])
+    with torch.no_grad():
+        copied.decoder.classify.bias.add_(1)
+        image = torch.randn(1, 3, 32, 32)
+        torch.testing.assert_close(copied(image), models["unet"](image) + 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: create_model("unett"), r"unknown architecture 'unett'. Did you mean 'unet'\? segnb.list_models"),
+        (
+            lambda: create_model("maskrcnn"),
+            "unknown architecture 'maskrcnn'. Choose from: deeplabv3plus, fpn, segformer, unet.",
+        ),
+        (lambda: create_model("unet", "resnet3", None), "unknown encoder 'resnet3'.*'resnet34'"),
+        (lambda: create_model("unet", widht=3), r"'unet' has no option 'widht'.*Its options are decoder_channels."),
+        (lambda: create_model("fpn", drop_out=0.1), r"'fpn' has no option 'drop_out'. Did you mean 'dropout'\?"),
+        (
+            lambda: create_model("unet", encoder="resnet34"),
+            r"'unet' has no option 'encoder'. Did you mean 'encoder_name'",
+        ),
+        (
+            lambda: create_model("unet", "test_resnet", None, in_channels=0),
+            "in_channels=0: give the number of channels",
+        ),
+        (lambda: create_model("unet", "test_resnet", None, in_channels="3"), "in_channels='3': give the number"),
+        (
+            lambda: create_model("unet", "test_resnet", None, decoder_channels=(32, 16)),
+            r"decoder_channels=\(32, 16\): give 5 numbers, coarse to fine",
+        ),
+    ],
+)
+def test_wrong_arguments(call, message):
+    with pytest.raises(SegnbError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.zeros(3, 32, 32), r"shape \(3, 32, 32\); it takes \(batch, 3, height, width\).*image\[None\]"),
+        (torch.zeros(1, 4, 32, 32), r"shape \(1, 4, 32, 32\); it takes \(batch, 3, .*in_channels"),
+        (torch.zeros(1, 32, 32, 3), r"shape \(1, 32, 32, 3\)"),
+        (torch.zeros(1, 3, 32, 32, dtype=torch.int64), "image of torch.int64; give uint8 for raw pixels"),
+    ],
+)
+def test_wrong_pictures(image, message, models):
+    with pytest.raises(SegnbError, match=message):
+        models["unet"](image)
+
+
+# --- Blocks ---------------------------------------------------------------------------------------------------------
+
+
+def test_resize_like():
+    x = torch.arange(4.0).reshape(1, 1, 2, 2)
+    grid = torch.zeros(2, 5, 3, 3)
+    assert resize_like(x, grid, align_corners=True).flatten().tolist() == [0, 0.5, 1, 1, 1.5, 2, 2, 2.5, 3]
+    assert resize_like(x, grid, mode="nearest").flatten().tolist() == [0, 0, 1, 0, 0, 1, 2, 2, 3]
+
+
+def test_pooled_batch_norm_of_one_uses_running_statistics():
+    norm = PooledBatchNorm(2)
+    norm.running_mean += 1
+    norm.running_var += 3
+    x = torch.tensor([3.0, 5.0]).reshape(1, 2, 1, 1)
+    torch.testing.assert_close(norm(x).flatten(), torch.tensor([1.0, 2.0]), atol=1e-4, rtol=0)
+    assert norm.running_mean.tolist() == [1, 1]  # one value says nothing about the spread
+    two = torch.cat([x, x + 2])
+    torch.testing.assert_close(norm(two), torch.nn.functional.batch_norm(two, None, None, training=True))
+    norm.eval()
+    torch.testing.assert_close(norm(two)[:1], norm(x))

