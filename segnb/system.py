@@ -119,7 +119,7 @@ def _segnb() -> Check:
 
 
 def _python() -> Check:
-    return Check("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}, {sys.executable}")
+    return Check("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
 
 
 def _package(name: str) -> Check:

@@ -832,3 +832,14 @@ def test_generators_need_no_torch():
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
         == "False"
     )
+
+
+def test_a_transform_may_return_a_mirrored_view():
+    def mirror(image, mask):
+        return {"image": image[:, ::-1], "mask": mask[:, ::-1]}
+
+    labels = np.array([[0, 1], [1, 1]], dtype=np.uint8)
+    image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    found_image, found_labels = SegmentationDataset([image], [labels], ["a", "b"], mirror)[0]
+    assert found_labels.tolist() == [[1, 0], [1, 1]]
+    assert found_image[:, 0, 0].tolist() == image[0, 1].tolist()

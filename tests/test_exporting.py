@@ -1,5 +1,4 @@
 import importlib.util
-import itertools
 import json
 
 import numpy as np
@@ -142,6 +141,7 @@ def test_tensorflow_padding_of_the_offline_encoder(tmp_path):
     report = export(model, tmp_path / "model.onnx")
     assert report.ok
     assert [check.shape[0] for check in report.checks] == [1, 3, 2]
+
 
 @pytest.mark.parametrize(
     ("variant", "message"),

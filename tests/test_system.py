@@ -1,3 +1,4 @@
+import platform
 import sys
 from importlib import metadata
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ def test_versions_and_device():
     assert list(checks)[:3] == ["segnb", "python", "torch"]
     assert list(checks)[-5:] == ["export", "device", "front end", "stopping", "offline weights", "disk"][-5:]
     assert checks["torch"] == Check("torch", metadata.version("torch"))
-    assert sys.executable in checks["python"].value
+    assert checks["python"].value == f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     if not torch.cuda.is_available():
         assert checks["device"].value.startswith(f"CPU, {torch.get_num_threads()} threads of")
 

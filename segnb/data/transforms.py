@@ -81,7 +81,7 @@ def apply_transform(
         return _image_tensor(image), torch.from_numpy(labels).long()
     try:
         result = transform(image=image, mask=labels)
-        new_image, new_labels = _image_tensor(result["image"]), torch.as_tensor(result["mask"])
+        new_image, new_labels = _image_tensor(result["image"]), _labels_tensor(result["mask"])
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".rstrip(".")
         raise SegnbError(f"The transform fails on image {name!r} of shape {image.shape}: {reason}.") from error
@@ -116,3 +116,8 @@ def _image_tensor(image: np.ndarray | Tensor) -> Tensor:
     if image.ndim == 2:  # some transforms drop a single channel
         image = image[:, :, None]
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).contiguous()
+
+
+def _labels_tensor(labels: np.ndarray | Tensor) -> Tensor:
+    """(H, W) array -> tensor; a mirrored view (``mask[:, ::-1]``) has negative strides, which torch refuses."""
+    return labels if isinstance(labels, Tensor) else torch.from_numpy(np.ascontiguousarray(labels))

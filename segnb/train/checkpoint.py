@@ -59,6 +59,7 @@ def prepare_folder(path: Path, resume: bool) -> None:
         tempfile.TemporaryFile(dir=path).close()
         if not resume:
             (path / LAST).unlink(missing_ok=True)
+            (path / BEST / WEIGHTS).unlink(missing_ok=True)
             (path / RESULT).unlink(missing_ok=True)
     except OSError as error:
         raise SegnbError(

@@ -81,6 +81,7 @@ def fit(
         "batch_size": batch_size,
         "precision": accelerator.mixed_precision,
         "monitor": monitor,
+        "patience": patience,
         "seed": seed,
     }
     path = checkpoint.choose_folder(out, settings, resume)

@@ -1,6 +1,11 @@
-"""The first notebook in a real JupyterLab, as a newcomer runs it: watch, pause, resume, stop, look."""
+"""The first notebook in a real JupyterLab, as a newcomer runs it: watch, pause, resume, stop, look.
+
+SEGNB_SCREENSHOT=notebooks/monitor.png makes the README's picture on the way.
+"""
 
 from __future__ import annotations
+
+import os
 
 import numpy as np
 import pytest
@@ -25,6 +30,10 @@ def test_quickstart(lab, open_notebook, kernel):
     monitor.locator(".segnb-miou circle").nth(1).wait_for(timeout=120_000)  # two epochs are validated
     assert notebook.running_cells() > 1  # the training cell, and those that wait for it
     assert monitor.locator(".segnb-previews img").count() >= 3
+
+    if screenshot := os.environ.get("SEGNB_SCREENSHOT"):
+        monitor.locator(".segnb-miou circle").nth(6).wait_for(timeout=300_000)
+        monitor.screenshot(path=screenshot)
 
     monitor.locator(".segnb-pause:enabled").click()
     monitor.locator(".segnb-state", has_text="Paused").wait_for()
