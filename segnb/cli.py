@@ -108,7 +108,9 @@ def lab(folder: Path | None, others: Sequence[str]) -> int:
         folder = Path("segnb-notebooks") if folder is None else folder
         copy_notebooks(shipped, folder)
     with own_kernel() as kernels:
-        return _wait([sys.executable, "-m", "jupyterlab", FIRST_NOTEBOOK, *others], folder, kernels)
+        # JupyterLab refuses to start for root, which is who one is in most containers; it listens on this machine only.
+        root = ["--allow-root"] if getattr(os, "geteuid", lambda: 1)() == 0 and "--allow-root" not in others else []
+        return _wait([sys.executable, "-m", "jupyterlab", FIRST_NOTEBOOK, *root, *others], folder, kernels)
 
 
 def _wait(command: list[str], folder: Path, kernels: Path) -> int:
@@ -143,7 +145,7 @@ def copy_notebooks(shipped: Path, folder: Path) -> None:
         raise SegnbError(f"{str(folder)!r} is a file; give a folder for the notebooks.")
     folder.mkdir(parents=True, exist_ok=True)
     print(f"Notebooks: {folder.resolve()}")
-    for source in sorted(path for path in shipped.iterdir() if path.suffix in {".ipynb", ".md", ".py", ".png"}):
+    for source in sorted(path for path in shipped.iterdir() if path.suffix == ".ipynb"):
         target = folder / source.name
         content = source.read_bytes()
         if not target.exists():

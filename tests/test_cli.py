@@ -82,9 +82,11 @@ def process(monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", Started)
 
 
-def test_lab_opens_a_checkout_in_place(notebooks, process):
+@pytest.mark.parametrize(("user", "extra"), [(1000, []), (0, ["--allow-root"])])
+def test_lab_opens_a_checkout_in_place(notebooks, process, monkeypatch, user, extra):
+    monkeypatch.setattr(cli.os, "geteuid", lambda: user, raising=False)
     assert cli.main(["lab", "--no-browser"]) == 7
-    assert Started.last.command == [sys.executable, "-m", "jupyterlab", "00_quickstart.ipynb", "--no-browser"]
+    assert Started.last.command == [sys.executable, "-m", "jupyterlab", "00_quickstart.ipynb", *extra, "--no-browser"]
     assert Started.last.cwd == notebooks
     assert Started.last.kernel["argv"][:3] == [sys.executable, "-m", "ipykernel_launcher"]
 

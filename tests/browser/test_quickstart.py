@@ -6,19 +6,20 @@ SEGNB_SCREENSHOT=notebooks/monitor.png makes the README's picture on the way.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
 from test_widgets_browser import curve_points, pixels
 
 pytestmark = pytest.mark.browser
+QUICKSTART = Path(__file__).parents[2] / "notebooks" / "00_quickstart.ipynb"
 
 
 @pytest.mark.parametrize("kernel", ["installed", "newest"])
 def test_quickstart(lab, open_notebook, kernel):
     lab.put_setting("@jupyterlab/notebook-extension:tracker", {"windowingMode": "none"})  # keep every cell in the page
-    notebook = open_notebook(REPOSITORY / "notebooks" / "00_quickstart.ipynb", kernel=kernel)
+    notebook = open_notebook(QUICKSTART, kernel=kernel)
     page = notebook.page
     page.evaluate("window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
     notebook.run_all()
