@@ -145,16 +145,18 @@ class Encoder(nn.Module):
 class HalvingConv2d(nn.Conv2d):
     """A convolution of stride 2 with TensorFlow's "same" padding: (B, in, H, W) -> (B, out, ⌈H/2⌉, ⌈W/2⌉).
 
-    TensorFlow pads k - 2 pixels in all at an even side and k - 1 at an odd one, the odd pixel at the end. Written with H mod 2,
-    a graph for any H can be exported in seconds; timm's ceilings and maxima keep the exporter's algebra busy for many minutes.
+    TensorFlow pads k - 2 pixels in all at an even side and k - 1 at an odd one, the odd pixel at the end. Here an odd side is
+    made even first; its half is then a plain expression, and a graph for any H is exported in seconds. timm's ceilings and
+    maxima keep the exporter's algebra busy for many minutes.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pad by the parity of the sides, then convolve."""
+        """Make the sides even, pad by a constant, convolve."""
         sides = []
         for side, kernel, dilation in zip(x.shape[:1:-1], self.kernel_size[::-1], self.dilation[::-1], strict=True):
+            to_even = (side + 1) // 2 * 2 - side
             least = (kernel - 1) * dilation - 1
-            sides += [least // 2 + side % 2, least - least // 2]
+            sides += [to_even + least // 2, least - least // 2]
         return F.conv2d(F.pad(x, sides), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
