@@ -207,8 +207,8 @@ def _offline_weights() -> Check:
 
 
 def _disk(folder: Path) -> Check:
-    folder = folder.absolute()
-    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+    place = folder.absolute()
+    existing = next(path for path in (place, *place.parents) if path.is_dir())
     free = shutil.disk_usage(existing).free / 1e9
     found = f"{free:.1f} GB free for {folder}"
     if not os.access(existing, os.W_OK):

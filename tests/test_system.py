@@ -80,6 +80,7 @@ def test_what_is_missing_comes_with_what_to_do(monkeypatch):
 
 def test_disk(tmp_path, monkeypatch):
     assert found("disk", folder=tmp_path / "not" / "yet").state == "ok"
+    assert found("disk").value.endswith(" GB free for runs")  # as given: a saved notebook tells nothing of the machine
     monkeypatch.setattr(system.shutil, "disk_usage", lambda path: SimpleNamespace(free=5e8))
     check = found("disk", folder=tmp_path)
     assert (check.value, check.state) == (f"0.5 GB free for {tmp_path}", "problem")
