@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segnb.draw import bars, confusion, contact_sheet
+from segnb.draw import IGNORE, bars, confusion, contact_sheet
 from segnb.errors import SegnbError
-from segnb.metrics import IGNORE, ConfusionMatrix
+from segnb.metrics import ConfusionMatrix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segnb.draw import IGNORE
 from segnb.errors import SegnbError, nearest
 
-IGNORE = 255
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 

@@ -14,9 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from segnb.draw import IGNORE
 from segnb.errors import SegnbError
-
-IGNORE = 255
 
 
 class ConfusionMatrix:

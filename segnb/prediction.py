@@ -16,7 +16,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from segnb.data.datasets import SUFFIXES, SegmentationDataset
+from segnb.data.datasets import SegmentationDataset
+from segnb.data.reading import SUFFIXES
 from segnb.draw import contact_sheet, overlay
 from segnb.errors import SegnbError
 from segnb.evaluation import check_fits, evaluating, same_size_batches

@@ -21,14 +21,12 @@ from torch.utils.data import Dataset, get_worker_info
 
 from segnb.data.folders import pair_files
 from segnb.data.mask_values import MaskValue, MaskValues
-from segnb.data.reading import SUFFIXES, Source, name_of, read_image, read_mask, title_of
+from segnb.data.reading import Source, name_of, read_image, read_mask, title_of
 from segnb.data.transforms import Transform, apply_transform, check_transform, seed_transform
 from segnb.data.wording import counted, listed
 from segnb.draw import IGNORE
 from segnb.errors import SegnbError, nearest
 from segnb.files import resource
-
-__all__ = ["SUFFIXES", "SegmentationDataset", "load_sample"]
 
 
 class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):

@@ -147,7 +147,7 @@ class Callback(Protocol):
 class ProgressBar:
     """A run seen in a terminal: one bar an epoch."""
 
-    def on_epoch_start(self, run: Run) -> None:
+    def _open_bar(self, run: Run) -> None:
         """Open the bar of the epoch."""
         from tqdm.auto import tqdm
 
@@ -156,7 +156,7 @@ class ProgressBar:
     def on_step(self, run: Run) -> None:
         """Move the bar."""
         if run.step == 1:
-            self.on_epoch_start(run)
+            self._open_bar(run)
         self.bar.set_postfix_str(f"loss {run.losses[-1]:.3f}", refresh=False)
         self.bar.update()
 
