@@ -6,8 +6,8 @@ image ── normalise, if uint8 ── encoder ── c2…c5 ── decoder �
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,9 +15,31 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segnb.decoders import DECODERS
+from segnb.decoders.pyramid.fcn import FCN
 from segnb.draw import palette
 from segnb.encoders import Encoder
 from segnb.errors import SegnbError, nearest
+from segnb.heads import ImageHead
+
+AUXILIARY_STRIDE = 16
+
+
+class Outputs(NamedTuple):
+    """Everything that a model computes on the way, see `SegmentationModel.forward_all`.
+
+    Attributes:
+        logits: (B, classes, H, W), what the model itself returns.
+        stages: logits of the auxiliary head and of earlier stages, each (B, classes, H, W); for training only.
+        image_logits: (B, labels) of the image-level head, or None.
+        features: the encoder's maps, fine to coarse.
+        decoded: (B, width, h, w), the map that the decoder's last layer turns into logits.
+    """
+
+    logits: Tensor
+    stages: list[Tensor]
+    image_logits: Tensor | None
+    features: list[Tensor]
+    decoded: Tensor
 
 
 class SegmentationModel(nn.Module):
@@ -25,23 +47,39 @@ class SegmentationModel(nn.Module):
 
     Args:
         encoder: gives a feature map for each stride.
-        decoder: turns them into logits at a fraction of the input's size.
+        decoder: turns them into logits at a fraction of the input's size; its last layer is called ``classify``.
         classes: name of each logit channel; a single name is binary (one sigmoid channel).
         config: the arguments of `create_model` with which to build the same model again.
+        reads: positions, among the encoder's maps, of the ones that the decoder reads; by default all.
+        auxiliary: a second decoder, for training only, on the encoder's map of stride 16.
+        image_head: classifies the whole picture.
 
     Attributes:
         classes: names of the logit channels.
         label_names: names of the labels 0, 1, ...; a binary model has two: background and its class.
         palette: (labels, 3) uint8, the colour of each label.
+        notes: where the weights come from and under which licence, as far as their file says.
     """
 
-    def __init__(self, encoder: Encoder, decoder: nn.Module, classes: Sequence[str], config: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: nn.Module,
+        classes: Sequence[str],
+        config: dict[str, Any],
+        *,
+        reads: Sequence[int] | None = None,
+        auxiliary: nn.Module | None = None,
+        image_head: nn.Module | None = None,
+    ) -> None:
         super().__init__()
-        self.encoder, self.decoder = encoder, decoder
+        self.encoder, self.decoder, self.auxiliary, self.image_head = encoder, decoder, auxiliary, image_head
+        self.reads = reads
         self.classes = list(classes)
         self.label_names = ["background", *self.classes] if len(self.classes) == 1 else self.classes
         self.palette = palette(len(self.label_names))
         self.config = config
+        self.notes: dict[str, str] = {}
         # Part of the graph, not of the weights: a checkpoint of another library has no such keys.
         self.register_buffer("mean", torch.tensor(encoder.mean).reshape(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(encoder.std).reshape(1, -1, 1, 1), persistent=False)
@@ -65,6 +103,36 @@ class SegmentationModel(nn.Module):
         Returns:
             (B, classes, H, W), unbounded.
         """
+        image, size = self._prepare(image), image.shape[-2:]
+        return self._at_size(self.decoder(self._read(self.encoder(image))), image, size)
+
+    def forward_all(self, image: Tensor) -> Outputs:
+        """Compute logits and everything on the way to them.
+
+        Args:
+            image: as in `forward`.
+
+        Returns:
+            The logits, those of auxiliary and earlier stages, of the image-level head, the encoder's maps, the decoder's map.
+        """
+        image, size = self._prepare(image), image.shape[-2:]
+        features = self.encoder(image)
+        decoded: list[Tensor] = []
+        stage_by_stage = getattr(self.decoder, "forward_all", lambda levels: [self.decoder(levels)])
+        with self.decoder.classify.register_forward_pre_hook(lambda _, inputs: decoded.append(inputs[0])):
+            *stages, last = stage_by_stage(self._read(features))
+        if self.auxiliary is not None:
+            stages.append(self.auxiliary([features[self.encoder.levels.index(AUXILIARY_STRIDE)]]))
+        return Outputs(
+            self._at_size(last, image, size),
+            [self._at_size(stage, image, size) for stage in stages],
+            None if self.image_head is None else self.image_head(features[len(self.encoder.levels) - 1]),
+            features,
+            decoded[-1],
+        )
+
+    def _prepare(self, image: Tensor) -> Tensor:
+        """Check and normalise the image; pad it here if the decoder needs maps of whole patches."""
         if image.dim() != 4 or image.shape[1] != self.in_channels:
             raise SegnbError(
                 f"the model got an image of shape {tuple(image.shape)}; it takes (batch, {self.in_channels}, height, width). "
@@ -76,11 +144,62 @@ class SegmentationModel(nn.Module):
             raise SegnbError(
                 f"the model got an image of {image.dtype}; give uint8 for raw pixels from 0 to 255, or normalised floats."
             )
-        logits = self.decoder(self.encoder(image))
-        if logits.shape[-2:] == image.shape[-2:]:
-            return logits
-        align_corners = getattr(self.decoder, "align_corners", False)
-        return F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=align_corners)
+        return self.encoder.pad(image) if self.encoder.raw else image
+
+    def _read(self, features: list[Tensor]) -> list[Tensor]:
+        """Pick the maps that the decoder reads."""
+        return features if self.reads is None else [features[position] for position in self.reads]
+
+    def _at_size(self, logits: Tensor, image: Tensor, size: torch.Size) -> Tensor:
+        """Bring logits to the prepared image's size, and cut off what was padded."""
+        if logits.shape[-2:] != image.shape[-2:]:
+            align_corners = getattr(self.decoder, "align_corners", False)
+            logits = F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=align_corners)
+        return logits[..., : size[0], : size[1]] if self.encoder.raw else logits
+
+    def freeze_encoder(self) -> None:
+        """Keep the encoder as it is: no gradients, and in eval mode whatever `train` says (batch statistics, dropped paths)."""
+        self.encoder.requires_grad_(False).eval()
+
+    def unfreeze_encoder(self) -> None:
+        """Let the encoder learn again; it takes on the mode of the model."""
+        self.encoder.requires_grad_(True).train(self.training)
+
+    @property
+    def encoder_frozen(self) -> bool:
+        """Whether no weight of the encoder learns."""
+        return not any(parameter.requires_grad for parameter in self.encoder.parameters())
+
+    def train(self, mode: bool = True) -> SegmentationModel:
+        """Switch between training and evaluation; a frozen encoder stays in evaluation."""
+        super().train(mode)
+        if self.encoder_frozen:
+            self.encoder.eval()
+        return self
+
+    def parameter_groups(
+        self, lr: float, encoder_lr: float | None = None, weight_decay: float = 0.01
+    ) -> list[dict[str, Any]]:
+        """Sort the parameters for an optimiser, as in ``torch.optim.AdamW(model.parameter_groups(1e-3, 1e-4))``.
+
+        Args:
+            lr: learning rate of decoder and heads.
+            encoder_lr: of the encoder; by default the same.
+            weight_decay: of matrices and kernels; biases and normalisation layers are never decayed.
+
+        Returns:
+            Up to four groups with ``name``, ``params``, ``lr`` and ``weight_decay``; frozen parameters are in none.
+        """
+        groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                part = "encoder" if name.startswith("encoder.") else "decoder"
+                groups.setdefault((part, parameter.dim() > 1), []).append(parameter)
+        rates = {"encoder": lr if encoder_lr is None else encoder_lr, "decoder": lr}
+        return [
+            {"name": part, "params": parameters, "lr": rates[part], "weight_decay": weight_decay if decayed else 0.0}
+            for (part, decayed), parameters in groups.items()
+        ]
 
     def labels(self, logits: Tensor) -> Tensor:
         """Turn logits (B, classes, H, W) into the most likely label of each pixel, (B, H, W) uint8."""
@@ -104,6 +223,12 @@ def create_model(
     encoder_weights: str | None = "imagenet",
     in_channels: int = 3,
     classes: int | Sequence[str] = 1,
+    *,
+    encoder_depth: int = 5,
+    encoder_output_indices: Sequence[int] | None = None,
+    encoder_options: Mapping[str, Any] | None = None,
+    auxiliary: bool = False,
+    aux_params: Mapping[str, Any] | None = None,
     **decoder_options: Any,
 ) -> SegmentationModel:
     """Build a segmentation model.
@@ -114,6 +239,13 @@ def create_model(
         encoder_weights: ``"imagenet"`` (timm's default tag), any timm tag, a local file, or None for random weights.
         in_channels: channels of the image.
         classes: number or names of the classes; 1 is binary (one sigmoid channel).
+        encoder_depth: how often the encoder halves the picture, 3 to 5 (U-Net and its kin: 1 to 5); 4 ends at stride 16.
+        encoder_output_indices: the backbone's own levels to read, instead of those that fit best; for plain transformers the
+            numbers of the blocks.
+        encoder_options: keywords for timm, such as ``{"drop_path_rate": 0.1}``; see also `Encoder`.
+        auxiliary: add a second, training-only head on the map of stride 16 (torchvision's ``aux_loss``); `fit` weighs it 0.4.
+        aux_params: add an image-level head: ``{"classes": 4, "pooling": "avg", "dropout": 0.2}``; its logits are in
+            ``model.forward_all(image).image_logits``.
         **decoder_options: keywords of the architecture's class, for example ``decoder_channels`` of `UNet`.
 
     Returns:
@@ -128,24 +260,78 @@ def create_model(
     if arch not in DECODERS:
         raise SegnbError(f"unknown architecture {arch!r}. {nearest(arch, DECODERS)} segnb.list_models() lists all.")
     decoder_class = DECODERS[arch]
-    check_options(arch, decoder_class, decoder_options)
+    settings = check_options(arch, decoder_class, decoder_options)
     names = class_names(classes)
     if not isinstance(in_channels, int) or in_channels < 1:
         raise SegnbError(f"in_channels={in_channels!r}: give the number of channels of your images, 1 or more.")
-    strides_for = getattr(decoder_class, "strides_for", None)
-    strides = strides_for(**decoder_options) if strides_for else decoder_class.strides
+    wanted = decoder_strides(arch, decoder_class, encoder_depth, settings)
+    raw = getattr(decoder_class, "raw", False)
+    if auxiliary and (raw or encoder_depth < 4):
+        raise SegnbError(
+            f"auxiliary=True: {arch!r} with encoder_depth={encoder_depth} has no map of stride 16 to spare."
+        )
+    strides = sorted({*wanted, AUXILIARY_STRIDE}) if auxiliary else wanted
     encoder = Encoder(
-        encoder_name, encoder_weights, in_channels, strides, dilated=getattr(decoder_class, "dilated", False)
+        encoder_name,
+        encoder_weights,
+        in_channels,
+        strides,
+        output_stride=settings.get("encoder_output_stride", 32),
+        indices=encoder_output_indices,
+        raw=raw,
+        options=encoder_options,
     )
-    decoder = decoder_class(encoder.channels, len(names), **decoder_options)
-    config = {
-        "arch": arch,
-        "encoder_name": encoder.name,
-        "in_channels": in_channels,
-        "classes": names,
-        **decoder_options,
+    reads = [encoder.levels.index(stride) for stride in wanted]
+    more = {"reductions": encoder.reductions, "prefix_tokens": encoder.prefix_tokens} if raw else {}
+    decoder = decoder_class([encoder.channels[place] for place in reads], len(names), **more, **decoder_options)
+    given = {
+        "encoder_depth": None if encoder_depth == 5 else encoder_depth,
+        "encoder_output_indices": encoder_output_indices,
+        "encoder_options": encoder_options,
+        "auxiliary": auxiliary or None,
+        "aux_params": aux_params,
     }
-    return SegmentationModel(encoder, decoder, names, config)
+    return SegmentationModel(
+        encoder,
+        decoder,
+        names,
+        {
+            "arch": arch,
+            "encoder_name": encoder.name,
+            "in_channels": in_channels,
+            "classes": names,
+            **{name: value for name, value in given.items() if value is not None},
+            **decoder_options,
+        },
+        reads=reads if auxiliary else None,
+        auxiliary=FCN([encoder.channels[encoder.levels.index(AUXILIARY_STRIDE)]], len(names)) if auxiliary else None,
+        image_head=None if aux_params is None else make_image_head(encoder.channels[-1], aux_params),
+    )
+
+
+def decoder_strides(
+    arch: str, decoder_class: type[nn.Module], depth: int, settings: Mapping[str, Any]
+) -> tuple[int, ...]:
+    """Say which levels an architecture reads, given the encoder's depth and the architecture's options."""
+    least = getattr(decoder_class, "least_depth", 3)
+    if not isinstance(depth, int) or not least <= depth <= 5:
+        raise SegnbError(f"encoder_depth={depth!r}: {arch!r} takes {least} to 5.")
+    if hasattr(decoder_class, "strides_for"):
+        return decoder_class.strides_for(depth, settings)
+    return tuple(dict.fromkeys(min(stride, 2**depth) for stride in decoder_class.strides))
+
+
+def make_image_head(in_channels: int, aux_params: Mapping[str, Any]) -> ImageHead:
+    """Build the image-level head from SMP's ``aux_params``."""
+    known = {"classes", "pooling", "dropout", "activation"}
+    for name in aux_params:
+        if name not in known:
+            raise SegnbError(f"aux_params has no option {name!r}. {nearest(name, known)}")
+    if "classes" not in aux_params:
+        raise SegnbError("aux_params needs 'classes', the number of image-level labels.")
+    if aux_params.get("activation") is not None:
+        raise SegnbError("aux_params: models return logits; leave 'activation' out and apply it to image_logits.")
+    return ImageHead(in_channels, **{name: value for name, value in aux_params.items() if name != "activation"})
 
 
 def class_names(classes: int | Sequence[str]) -> list[str]:
@@ -159,14 +345,19 @@ def class_names(classes: int | Sequence[str]) -> list[str]:
     )
 
 
-def check_options(arch: str, decoder_class: type[nn.Module], options: dict[str, Any]) -> None:
-    """Refuse an option that the architecture does not have."""
+def check_options(arch: str, decoder_class: type[nn.Module], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Refuse an option that the architecture does not have; return all options with their values."""
     parameters = inspect.signature(decoder_class.__init__).parameters.values()
-    known = [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+    known = {
+        parameter.name: parameter.default
+        for parameter in parameters
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.default is not inspect.Parameter.empty
+    }
+    common = [name for name in inspect.signature(create_model).parameters if name not in ("arch", "decoder_options")]
     for option in options:
         if option not in known:
-            common = ["encoder_name", "encoder_weights", "in_channels", "classes"]
             raise SegnbError(
                 f"{arch!r} has no option {option!r}. {nearest(option, [*known, *common])} "
-                f"Its options are {', '.join(known)}."
+                f"Its options are {', '.join(known) or 'none'}."
             )
+    return {**known, **options}

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from segnb import encoders
-from segnb.encoders import OFFLINE_ENCODER, Encoder, choose_levels, list_encoders, offline_weights, read_tensors
+from segnb.encoders import OFFLINE_ENCODER, Encoder, list_encoders, read_tensors
+from segnb.encoders import weights as weights_module
+from segnb.encoders.encoder import choose_levels, given_levels
+from segnb.encoders.weights import offline_weights
 from segnb.errors import SegnbError
 
 STRIDES = (2, 4, 8, 16, 32)
@@ -70,7 +72,7 @@ def test_levels_of_a_hierarchy_are_the_backbones_own():
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_vit"])
 def test_dilation_or_resizing_keeps_stride_16(name):
-    encoder = Encoder(name, None, 3, (4, 16), dilated=True).eval()
+    encoder = Encoder(name, None, 3, (4, 32), output_stride=16).eval()
     with torch.no_grad():
         fine, coarse = encoder(torch.randn(1, 3, 90, 70))
     assert fine.shape[-2:] == (23, 18)
@@ -98,11 +100,59 @@ def test_choose_levels(reductions, strides, levels):
     assert choose_levels(reductions, strides) == levels
 
 
+def test_hybrids_of_resnet_and_vit_take_whole_patches_only():
+    """At other sizes timm miscounts their rows, without an error, and mixes pixels into channels."""
+    encoder = Encoder("vit_small_r26_s32_224", None, 3, STRIDES[1:]).eval()
+    assert (encoder.multiple, encoder.channels) == (32, [384] * 4)
+    with torch.no_grad():
+        assert [tuple(x.shape[-2:]) for x in encoder(torch.randn(1, 3, 70, 53))] == expected_sizes(70, 53)[1:]
+
+
+def test_levels_as_the_backbone_makes_them():
+    """For DPT: maps at their own size, and the class token of each level after them."""
+    encoder = Encoder("test_vit", None, 3, (4, 8, 16, 32), raw=True).eval()
+    image = torch.randn(2, 3, 40, 70)
+    with torch.no_grad():
+        maps_and_tokens = encoder(encoder.pad(image))
+    assert encoder.pad(image).shape[-2:] == (48, 80)
+    assert encoder.reductions == [16] * 4
+    assert encoder.prefix_tokens == 1
+    assert [tuple(x.shape) for x in maps_and_tokens] == [(2, 64, 3, 5)] * 4 + [(2, 1, 64)] * 4
+
+
+def test_chosen_levels():
+    assert given_levels([0, -1], [16] * 6, (2, 4, 8), "vit") == [None, 0, 5]
+    with pytest.raises(SegnbError, match=r"encoder_output_indices=\[6\]: give 1 numbers from 0 to 5, levels of 'vit'"):
+        given_levels([6], [16] * 6, (8,), "vit")
+
+
+def test_options_reach_timm():
+    encoder = Encoder("test_resnet", None, 3, (32,), options={"drop_path_rate": 0.5})
+    assert any(getattr(module, "drop_prob", 0) > 0 for module in encoder.backbone.modules())
+
+
 def test_list_encoders():
-    assert {"test_resnet", "test_vit"} <= set(list_encoders("test_*"))
+    names = list_encoders("test_*")
+    assert {"test_resnet", "test_vit"} <= set(names)
     assert list_encoders("resnet34") == ["resnet34"]
     assert list_encoders("no such*") == []
-    assert len(list_encoders()) > 1000
+    assert len(list_encoders()) > 1300
+    facts = {fact.name: fact for fact in list_encoders("resnet*").facts}
+    assert facts["resnet34"].strides == (2, 4, 8, 16, 32)
+    assert facts["resnet34"].parameters == sum(p.numel() for p in Encoder("resnet34", None, 3, STRIDES).parameters())
+    assert "a1_in1k" in facts["resnet34"].tags
+    assert all(
+        fact.parameters <= 12e6 and fact.tags
+        for fact in list_encoders("resnet*", pretrained=True, max_parameters=12_000_000).facts
+    )
+    assert "resnet18" in list_encoders("resnet*", pretrained=True, max_parameters=12_000_000)
+
+
+def test_the_list_shows_itself():
+    shown = list_encoders("tf_efficientnet_lite*")._repr_html_(rows=2)
+    assert "<td>tf_efficientnet_lite0</td><td>3.4 M</td><td>2, 4, 8, 16, 32</td>" in shown
+    assert shown.count("<tr>") == 3
+    assert "<p>3 more</p>" in shown
 
 
 # --- Pretrained weights ---------------------------------------------------------------------------------------------
@@ -251,7 +301,7 @@ def test_hub_out_of_reach_names_three_ways_on(monkeypatch):
             raise ConnectionError("the hub does not answer")
         return create(name, **options)
 
-    monkeypatch.setattr(encoders.timm, "create_model", unreachable)
+    monkeypatch.setattr(weights_module.timm, "create_model", unreachable)
     with pytest.raises(SegnbError) as caught:
         Encoder("resnet18", "imagenet", 3, STRIDES)
     message = str(caught.value)
@@ -269,6 +319,6 @@ def test_a_backbone_without_maps_is_refused(monkeypatch):
     def refuse(*args, **kwargs):
         raise RuntimeError("features_only not implemented")
 
-    monkeypatch.setattr(encoders.timm, "create_model", refuse)
+    monkeypatch.setattr(weights_module.timm, "create_model", refuse)
     with pytest.raises(SegnbError, match=r"'resnet18' cannot give feature maps: timm says features_only not"):
         Encoder("resnet18", None, 3, STRIDES)

@@ -8,12 +8,15 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from segnb.blocks import PooledBatchNorm, resize_like
+from segnb.decoders import DECODERS
 from segnb.errors import SegnbError
 from segnb.models import class_names, create_model, list_models
 
-ARCHITECTURES = ["deeplabv3plus", "fpn", "segformer", "unet"]
+ARCHITECTURES = list_models()
+TINY = "test_resnet"
 
 # One of each kind: a plain hierarchy, no stride 2, channels last, high resolution, patches of 16, of 14, of 32 and one size,
 # a transformer with convolutions, one size only, rounding to even.
@@ -40,7 +43,8 @@ def models():
 
 
 def test_list_models():
-    assert list_models() == ARCHITECTURES
+    assert {"deeplabv3plus", "fcn", "fpn", "segformer", "unet"} <= set(list_models())
+    assert list_models() == sorted(list_models())
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -146,23 +150,129 @@ def test_options_change_the_decoder():
         ).decoder.classify.in_channels
         == 4
     )
-    assert create_model("segformer", "test_efficientnet", None, width=32).decoder.classify[1].in_channels == 32
-    fpn = create_model("fpn", "test_efficientnet", None, pyramid_channels=64, segmentation_channels=32)
+    assert (
+        create_model("segformer", "test_efficientnet", None, decoder_segmentation_channels=32)
+        .decoder.classify[1]
+        .in_channels
+        == 32
+    )
+    fpn = create_model("fpn", "test_efficientnet", None, decoder_pyramid_channels=64, decoder_segmentation_channels=32)
     assert [conv.out_channels for conv in fpn.decoder.project] == [64] * 4
     deeplab = create_model(
         "deeplabv3plus", "test_efficientnet", None, encoder_output_stride=8, decoder_atrous_rates=(2, 4)
     )
     assert deeplab.encoder.strides == (4, 8)
+    fpn = create_model("fpn", TINY, None, decoder_merge_policy="cat", decoder_segmentation_channels=32)
+    assert fpn.decoder.classify[1].in_channels == 4 * 32
     assert len(deeplab.decoder.pool.look) == 3
     with torch.no_grad():
         assert deeplab.encoder(torch.randn(1, 3, 64, 64))[1].shape[-2:] == (8, 8)
 
 
 def test_config_builds_the_same_model_again():
-    model = create_model("segformer", "test_efficientnet", None, in_channels=2, classes=["a", "b"], width=32)
+    model = create_model(
+        "segformer", "test_efficientnet", None, in_channels=2, classes=["a", "b"], decoder_segmentation_channels=32
+    )
     again = create_model(encoder_weights=None, **model.config)
     assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in model.state_dict().items()}
     assert again.config == model.config
+
+
+def test_encoder_depth_ends_the_encoder_early():
+    shallow = create_model("fpn", TINY, None, encoder_depth=4)
+    assert shallow.encoder.strides == (2, 4, 8, 16)
+    assert not any(name.startswith("layer4") for name, _ in shallow.encoder.backbone.named_modules())
+    assert create_model("deeplabv3plus", TINY, None, encoder_depth=4).encoder.strides == (4, 16)
+    assert create_model(**{**shallow.config, "encoder_weights": None}).encoder.strides == (2, 4, 8, 16)
+    with torch.no_grad():
+        assert shallow.eval()(torch.randn(1, 3, 37, 50)).shape == (1, 1, 37, 50)
+
+
+def test_levels_chosen_by_hand():
+    """The blocks of a plain transformer, as its checkpoints were trained with."""
+    model = create_model("fpn", "vit_tiny_patch16_224", None, encoder_output_indices=(0, 1, 4, -1))
+    assert model.encoder.backbone.out_indices == [0, 1, 4, 11]
+
+
+def test_dilation_of_whole_stages():
+    """SMP and torchvision dilate the first block of a stage too; timm starts with the second."""
+    options = {"encoder_output_stride": 8, "encoder_options": {"dilate_first": True}}
+    stage = create_model("fcn", "resnet18", None, **options).encoder.backbone.layer4
+    assert [block.conv1.dilation for block in stage] == [(4, 4), (4, 4)]
+    assert stage[0].conv1.padding == (4, 4)
+    plain = create_model("fcn", "resnet18", None, encoder_output_stride=8).encoder.backbone.layer4
+    assert [block.conv1.dilation for block in plain] == [(2, 2), (4, 4)]
+
+
+def test_segformers_own_encoders():
+    """Published with the paper: 3.7 million parameters for B0 with its head of width 256 and 150 classes."""
+    with torch.device("meta"):
+        model = create_model("segformer", "mit_b0", None, classes=150)
+    assert sum(parameter.numel() for parameter in model.parameters()) == pytest.approx(3.754e6, rel=0.001)
+    assert {module.eps for module in model.encoder.modules() if isinstance(module, nn.LayerNorm)} == {1e-6}
+    with pytest.raises(SegnbError, match="timm has no pretrained weights for 'mit_b0'"):
+        create_model("segformer", "mit_b0")
+
+
+# --- What a model gives besides its logits --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_everything_on_the_way_to_the_logits(arch):
+    more = {} if getattr(DECODERS[arch], "raw", False) else {"auxiliary": True}
+    model = create_model(arch, TINY, None, classes=3, aux_params={"classes": 4, "pooling": "max"}, **more).eval()
+    image = torch.randn(2, 3, 50, 70)
+    with torch.no_grad():
+        outputs, logits = model.forward_all(image), model(image)
+        again = model.decoder.classify(outputs.decoded)
+    assert torch.equal(outputs.logits, logits)
+    assert [stage.shape for stage in outputs.stages] == [logits.shape] * len(more)
+    assert outputs.image_logits.shape == (2, 4)
+    assert [x.shape[1] for x in outputs.features[: len(model.encoder.channels)]] == model.encoder.channels
+    assert again.shape[1] == 3
+    assert not model.decoder.classify._forward_pre_hooks  # the spy has left
+
+
+def test_the_auxiliary_head_learns_and_changes_nothing_else():
+    torch.manual_seed(0)
+    plain = create_model("fpn", TINY, None, classes=3)
+    torch.manual_seed(0)
+    model = create_model("fpn", TINY, None, classes=3, auxiliary=True)
+    assert set(model.state_dict()) - set(plain.state_dict()) == {
+        name for name in model.state_dict() if name.startswith("auxiliary.")
+    }
+    outputs = model.forward_all(torch.randn(2, 3, 64, 64))
+    (outputs.logits.mean() + outputs.stages[0].mean()).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_a_frozen_encoder_stays_as_it_is():
+    model = create_model("unet", TINY, None).train()
+    model.freeze_encoder()
+    assert model.encoder_frozen
+    assert model.train().decoder.training
+    assert not any(module.training for module in model.encoder.modules())
+    before = copy.deepcopy(model.encoder.state_dict())
+    model(torch.randn(2, 3, 32, 32)).sum().backward()
+    assert all(parameter.grad is None for parameter in model.encoder.parameters())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.encoder.state_dict().items())
+    model.eval().unfreeze_encoder()
+    assert not model.encoder.training  # the model evaluates, so the encoder does
+    assert all(module.training for module in model.train().encoder.modules())
+
+
+def test_parameter_groups_cover_every_parameter_once():
+    model = create_model("unet", TINY, None, aux_params={"classes": 2})
+    groups = model.parameter_groups(1e-3, encoder_lr=1e-4, weight_decay=0.05)
+    found = {(group["name"], group["weight_decay"]): group for group in groups}
+    assert sorted(found) == [("decoder", 0.0), ("decoder", 0.05), ("encoder", 0.0), ("encoder", 0.05)]
+    assert {group["lr"] for group in groups if group["name"] == "encoder"} == {1e-4}
+    assert all(parameter.dim() > 1 for parameter in found["encoder", 0.05]["params"])
+    listed = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(listed) == sorted(id(parameter) for parameter in model.parameters())
+    assert torch.optim.AdamW(groups).param_groups[0]["lr"] in (1e-3, 1e-4)
+    model.freeze_encoder()
+    assert {group["name"] for group in model.parameter_groups(1e-3)} == {"decoder"}
 
 
 def test_a_copy_is_independent(models):
@@ -179,11 +289,14 @@ def test_a_copy_is_independent(models):
         (lambda: create_model("unett"), r"unknown architecture 'unett'. Did you mean 'unet'\? segnb.list_models"),
         (
             lambda: create_model("maskrcnn"),
-            "unknown architecture 'maskrcnn'. Choose from: deeplabv3plus, fpn, segformer, unet.",
+            r"unknown architecture 'maskrcnn'\. .*segnb.list_models\(\) lists all",
         ),
         (lambda: create_model("unet", "resnet3", None), "unknown encoder 'resnet3'.*'resnet34'"),
-        (lambda: create_model("unet", widht=3), r"'unet' has no option 'widht'.*Its options are decoder_channels."),
-        (lambda: create_model("fpn", drop_out=0.1), r"'fpn' has no option 'drop_out'. Did you mean 'dropout'\?"),
+        (lambda: create_model("unet", widht=3), r"'unet' has no option 'widht'.*Its options are .*decoder_channels"),
+        (
+            lambda: create_model("fpn", drop_out=0.1),
+            r"'fpn' has no option 'drop_out'. Did you mean 'decoder_dropout'\?",
+        ),
         (
             lambda: create_model("unet", encoder="resnet34"),
             r"'unet' has no option 'encoder'. Did you mean 'encoder_name'",
@@ -196,6 +309,26 @@ def test_a_copy_is_independent(models):
         (
             lambda: create_model("unet", "test_resnet", None, decoder_channels=(32, 16)),
             r"decoder_channels=\(32, 16\): give 5 numbers, coarse to fine",
+        ),
+        (lambda: create_model("fpn", TINY, None, encoder_depth=2), r"encoder_depth=2: 'fpn' takes 3 to 5"),
+        (lambda: create_model("fpn", TINY, None, decoder_merge_policy="sum"), "='sum': give 'add' or 'cat'"),
+        (
+            lambda: create_model("fpn", TINY, None, auxiliary=True, encoder_depth=3),
+            "'fpn' with encoder_depth=3 has no map of stride 16 to spare",
+        ),
+        (
+            lambda: create_model("unet", "test_vit", None, encoder_output_indices=(0, 99)),
+            r"encoder_output_indices=\(0, 99\): give 4 numbers from 0 to \d, levels of 'test_vit'",
+        ),
+        (lambda: create_model("fpn", TINY, None, aux_params={}), "aux_params needs 'classes'"),
+        (
+            lambda: create_model("fpn", TINY, None, aux_params={"classes": 2, "pool": "max"}),
+            "aux_params has no option 'pool'. Did you mean 'pooling'",
+        ),
+        (lambda: create_model("fpn", TINY, None, aux_params={"classes": 2, "pooling": "mean"}), "give 'avg' or 'max'"),
+        (
+            lambda: create_model("fpn", TINY, None, aux_params={"classes": 2, "activation": "sigmoid"}),
+            "models return logits; leave 'activation' out",
         ),
     ],
 )

@@ -112,6 +112,23 @@ def test_it_learns(arch, quick, tiny):
     assert run.best["miou"] > 0.8
 
 
+def test_the_auxiliary_head_learns_too(quick):
+    model = create_model("fpn", "test_efficientnet", None, classes=CLASSES, auxiliary=True)
+    before = weights(model.auxiliary)
+    run, _ = quick(2, model=model)
+    assert not any(torch.equal(before[name], tensor) for name, tensor in model.auxiliary.named_parameters())
+    assert run.history[0]["train_loss"] > run.history[0]["valid_loss"]  # it counts, and only in training
+
+
+def test_a_frozen_encoder_does_not_move(quick, tiny):
+    model = tiny()
+    model.freeze_encoder()
+    before = weights(model)
+    quick(1, model=model)
+    moved = {name.split(".")[0] for name, tensor in model.state_dict().items() if not torch.equal(before[name], tensor)}
+    assert moved == {"decoder"}
+
+
 def test_binary_with_ignored_pixels_learns(quick, tiny):
     images, masks = squares(16)
     for mask in masks:

@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from torch import nn
 
+from segnb.decoders.pooling.deeplabv3 import DeepLabV3
 from segnb.decoders.pooling.deeplabv3plus import DeepLabV3Plus
+from segnb.decoders.pooling.lraspp import LRASPP
+from segnb.decoders.pooling.pspnet import PSPNet
+from segnb.decoders.pyramid.dpt import DPT
+from segnb.decoders.pyramid.fcn import FCN
 from segnb.decoders.pyramid.fpn import FPN
+from segnb.decoders.pyramid.linknet import LinkNet
+from segnb.decoders.pyramid.manet import MANet
+from segnb.decoders.pyramid.pan import PAN
 from segnb.decoders.pyramid.segformer import SegFormer
 from segnb.decoders.pyramid.unet import UNet
+from segnb.decoders.pyramid.unetplusplus import UNetPlusPlus
+from segnb.decoders.pyramid.upernet import UPerNet
 
 DECODERS: dict[str, type[nn.Module]] = {
     "unet": UNet,
+    "unetplusplus": UNetPlusPlus,
+    "linknet": LinkNet,
+    "manet": MANet,
     "fpn": FPN,
+    "pan": PAN,
+    "pspnet": PSPNet,
+    "deeplabv3": DeepLabV3,
     "deeplabv3plus": DeepLabV3Plus,
+    "lraspp": LRASPP,
     "segformer": SegFormer,
+    "upernet": UPerNet,
+    "dpt": DPT,
+    "fcn": FCN,
 }

@@ -34,6 +34,8 @@ from segnb.train.run import Run
 if TYPE_CHECKING:
     from segnb.data import SegmentationDataset
 
+STAGE_WEIGHT = 0.4
+
 
 class Session:
     """What a run works with: model, optimiser, data. `Run` is what it shows."""
@@ -88,7 +90,7 @@ class Session:
         for images, labels in self.loader:
             if run.should_stop():
                 return False
-            loss = self.loss(self.model(channels_last(images)), labels)
+            loss = self.compute_loss(channels_last(images), labels)
             run.losses.append(loss.item())
             run.step += 1
             if not math.isfinite(run.losses[-1]):
@@ -103,6 +105,15 @@ class Session:
         if not all(tensor.isfinite().all() for tensor in self.plain_model.parameters()):
             raise self.diverged("a weight became NaN or infinite, though the loss did not, before or", run)
         return True
+
+    def compute_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Compute the loss of a batch; auxiliary heads and earlier stages count less, as in PSPNet (section 3.3)."""
+        if self.plain_model.auxiliary is None and not hasattr(self.plain_model.decoder, "forward_all"):
+            return self.loss(self.model(images), labels)
+        with self.accelerator.autocast():
+            outputs = self.plain_model.forward_all(images)
+        stages = sum(self.loss(stage.float(), labels) for stage in outputs.stages)
+        return self.loss(outputs.logits.float(), labels) + STAGE_WEIGHT * stages
 
     def diverged(self, what: str, run: Run) -> SegnbError:
         """Say where a run went wrong, and what to try."""

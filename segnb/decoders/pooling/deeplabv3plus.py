@@ -20,30 +20,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segnb.blocks import ConvNormAct, PooledBatchNorm, resize_like
-
-
-class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling: (B, in, h, w) -> (B, width, h, w)."""
-
-    def __init__(self, in_channels: int, width: int, rates: Sequence[int], dropout: float) -> None:
-        super().__init__()
-        self.look = nn.ModuleList(
-            [
-                ConvNormAct(in_channels, width, kernel_size=1),
-                *(ConvNormAct(in_channels, width, dilation=rate, separable=True) for rate in rates),
-            ]
-        )
-        self.summarise = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), ConvNormAct(in_channels, width, kernel_size=1, norm=PooledBatchNorm)
-        )
-        self.project = nn.Sequential(ConvNormAct(width * (len(rates) + 2), width, kernel_size=1), nn.Dropout(dropout))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Look through every window and join what was seen."""
-        views = [look(x) for look in self.look]
-        summary = self.summarise(x).expand(-1, -1, *x.shape[-2:])
-        return self.project(torch.cat([*views, summary], dim=1))
+from segnb.blocks import ASPP, ConvNormAct, resize_like
 
 
 class DeepLabV3Plus(nn.Module):
@@ -55,12 +32,12 @@ class DeepLabV3Plus(nn.Module):
         decoder_channels: width of the pooling and of the fusion.
         encoder_output_stride: 16, or 8 for finer and about three times dearer features.
         decoder_atrous_rates: dilation of each 3×3 window.
-        dropout: probability of dropping a value after the pooling.
+        decoder_aspp_separable: whether the windows are depthwise convolutions followed by 1×1 ones.
+        decoder_aspp_dropout: probability of dropping a value after the pooling.
         align_corners: how maps and logits are enlarged; True for weights released by SMP.
     """
 
-    strides = (4, 16)
-    dilated = True
+    strides = (4, 32)
 
     def __init__(
         self,
@@ -70,22 +47,24 @@ class DeepLabV3Plus(nn.Module):
         decoder_channels: int = 256,
         encoder_output_stride: int = 16,
         decoder_atrous_rates: Sequence[int] = (12, 24, 36),
-        dropout: float = 0.5,
+        decoder_aspp_separable: bool = True,
+        decoder_aspp_dropout: float = 0.5,
         align_corners: bool = False,
     ) -> None:
         super().__init__()
         self.align_corners = align_corners
         fine, coarse = in_channels
-        self.pool = ASPP(coarse, decoder_channels, decoder_atrous_rates, dropout)
+        self.pool = ASPP(
+            coarse,
+            decoder_channels,
+            decoder_atrous_rates,
+            separable=decoder_aspp_separable,
+            dropout=decoder_aspp_dropout,
+        )
         self.refine = ConvNormAct(decoder_channels, decoder_channels, separable=True)
         self.project = ConvNormAct(fine, 48, kernel_size=1)
         self.mix = ConvNormAct(decoder_channels + 48, decoder_channels, separable=True)
         self.classify = nn.Conv2d(decoder_channels, classes, 1)
-
-    @classmethod
-    def strides_for(cls, *, encoder_output_stride: int = 16, **_: object) -> tuple[int, ...]:
-        """Say which levels to read, given the options."""
-        return (4, encoder_output_stride)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Turn (c2, c5) into logits (B, classes, H/4, W/4)."""

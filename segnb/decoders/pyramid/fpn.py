@@ -15,16 +15,14 @@ Pyramid Networks", CVPR 2019, https://arxiv.org/abs/1901.02446, section 3.1 and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from segnb.blocks import ConvNormAct, resize_like
-
-
-def group_norm(channels: int) -> nn.GroupNorm:
-    """Normalise in 32 groups, as the paper does."""
-    return nn.GroupNorm(32, channels)
+from segnb.blocks import ConvNormAct, group_norm, resize_like
+from segnb.errors import SegnbError
 
 
 class FPN(nn.Module):
@@ -33,9 +31,10 @@ class FPN(nn.Module):
     Args:
         in_channels: channels of each level, fine to coarse: (C2, C3, C4, C5).
         classes: channels of the returned logits.
-        pyramid_channels: width of the pyramid.
-        segmentation_channels: width of the segmentation branch, a multiple of 32.
-        dropout: probability of dropping a whole channel before the classifier.
+        decoder_pyramid_channels: width of the pyramid.
+        decoder_segmentation_channels: width of the segmentation branch, a multiple of 32.
+        decoder_merge_policy: ``"add"`` or ``"cat"``, how the levels of the segmentation branch are joined.
+        decoder_dropout: probability of dropping a whole channel before the classifier.
         align_corners: how the branch and the logits are enlarged; True for weights released by SMP.
     """
 
@@ -46,22 +45,31 @@ class FPN(nn.Module):
         in_channels: Sequence[int],
         classes: int,
         *,
-        pyramid_channels: int = 256,
-        segmentation_channels: int = 128,
-        dropout: float = 0.2,
+        decoder_pyramid_channels: int = 256,
+        decoder_segmentation_channels: int = 128,
+        decoder_merge_policy: str = "add",
+        decoder_dropout: float = 0.2,
         align_corners: bool = False,
     ) -> None:
         super().__init__()
-        self.align_corners = align_corners
-        self.project = nn.ModuleList(nn.Conv2d(channels, pyramid_channels, 1) for channels in in_channels)
+        if decoder_merge_policy not in ("add", "cat"):
+            raise SegnbError(f"decoder_merge_policy={decoder_merge_policy!r}: give 'add' or 'cat'.")
+        self.merge_policy, self.align_corners = decoder_merge_policy, align_corners
+        width, branch = decoder_pyramid_channels, decoder_segmentation_channels
+        self.project = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in in_channels)
         self.branches = nn.ModuleList(
             nn.ModuleList(
-                ConvNormAct(segmentation_channels if step else pyramid_channels, segmentation_channels, norm=group_norm)
-                for step in range(max(1, level))
+                ConvNormAct(branch if step else width, branch, norm=group_norm) for step in range(max(1, level))
             )
             for level in range(len(in_channels))
         )
-        self.classify = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(segmentation_channels, classes, 1))
+        merged = branch * (1 if decoder_merge_policy == "add" else len(in_channels))
+        self.classify = nn.Sequential(nn.Dropout2d(decoder_dropout), nn.Conv2d(merged, classes, 1))
+
+    @classmethod
+    def strides_for(cls, depth: int, settings: Mapping[str, Any]) -> tuple[int, ...]:
+        """Say which levels to read: the last four that an encoder of this depth has."""
+        return tuple(2**level for level in range(max(1, depth - 3), depth + 1))
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Turn features, fine to coarse, into logits (B, classes, H/4, W/4)."""
@@ -69,12 +77,15 @@ class FPN(nn.Module):
         for level in range(len(pyramid) - 2, -1, -1):
             pyramid[level] = pyramid[level] + resize_like(pyramid[level + 1], pyramid[level], mode="nearest")
         merged = self.climb(pyramid, 0)
+        if self.merge_policy == "cat":
+            coarse_first = range(len(pyramid) - 1, 0, -1)
+            return self.classify(torch.cat([*(self.climb(pyramid, level) for level in coarse_first), merged], dim=1))
         for level in range(1, len(pyramid)):
             merged = merged + self.climb(pyramid, level)
         return self.classify(merged)
 
     def climb(self, pyramid: list[Tensor], level: int) -> Tensor:
-        """Convolve and enlarge one level, a factor of 2 at a time, up to the finest: -> (B, segmentation_channels, H/4, W/4)."""
+        """Convolve and enlarge one level, by 2 at a time, to the size of the finest: -> (B, branch channels, H/4, W/4)."""
         x = pyramid[level]
         for step, conv in enumerate(self.branches[level]):
             x = conv(x)

@@ -11,7 +11,8 @@ Paper: Xie et al., NeurIPS 2021, https://arxiv.org/abs/2105.15203, section 3.2 a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ class SegFormer(nn.Module):
     Args:
         in_channels: channels of each level, fine to coarse: (C2, C3, C4, C5), after C1 if ``stem``.
         classes: channels of the returned logits.
-        width: channels every level is projected to (paper: 256 for B0-B1, 768 for B2-B5).
+        decoder_segmentation_channels: channels every level is projected to (paper: 256 for B0-B1, 768 for B2-B5).
         dropout: probability of dropping a whole channel before the classifier.
         stem: also read the level of stride 2, as SMP does with encoders that have one; it is shrunk to H/4.
         align_corners: how the logits are enlarged; True for weights released by SMP.
@@ -38,12 +39,13 @@ class SegFormer(nn.Module):
         in_channels: Sequence[int],
         classes: int,
         *,
-        width: int = 256,
+        decoder_segmentation_channels: int = 256,
         dropout: float = 0.1,
         stem: bool = False,
         align_corners: bool = False,
     ) -> None:
         super().__init__()
+        width = decoder_segmentation_channels
         self.align_corners = align_corners
         self.quarter = int(stem)
         self.project = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in in_channels)
@@ -51,9 +53,10 @@ class SegFormer(nn.Module):
         self.classify = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(width, classes, 1))
 
     @classmethod
-    def strides_for(cls, *, stem: bool = False, **_: object) -> tuple[int, ...]:
-        """Say which levels to read, given the options."""
-        return (2, *cls.strides) if stem else cls.strides
+    def strides_for(cls, depth: int, settings: Mapping[str, Any]) -> tuple[int, ...]:
+        """Say which levels to read, given the encoder's depth and the options."""
+        strides = (2, *cls.strides) if settings["stem"] else cls.strides
+        return tuple(stride for stride in strides if stride <= 2**depth)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Turn features, fine to coarse, into logits (B, classes, H/4, W/4)."""

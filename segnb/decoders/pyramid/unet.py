@@ -15,58 +15,58 @@ Differs from the paper: any encoder instead of the plain one, padded convolution
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segnb.blocks import ConvNormAct, resize_like
-from segnb.errors import SegnbError
-
-
-class UNetBlock(nn.Module):
-    """Enlarge, join the skip, convolve twice: (B, in, h, w), (B, skip, 2h, 2w) -> (B, out, 2h, 2w)."""
-
-    def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.mix = nn.Sequential(
-            ConvNormAct(in_channels + skip_channels, out_channels), ConvNormAct(out_channels, out_channels)
-        )
-
-    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
-        """Return the finer map; without a skip, exactly twice the size."""
-        if skip is None:
-            return self.mix(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        return self.mix(torch.cat([resize_like(x, skip, mode="nearest"), skip], dim=1))
+from segnb.blocks import ConvNormAct, UpBlock, attention_layer, norm_layer, u_widths
 
 
 class UNet(nn.Module):
-    """U-Net decoder over five levels.
+    """U-Net decoder over one to five levels.
 
     Args:
         in_channels: channels of each level, fine to coarse: (C1, C2, C3, C4, C5); 0 where the encoder has no such level.
         classes: channels of the returned logits.
-        decoder_channels: channels after each block, coarse to fine.
+        decoder_channels: channels after each step, coarse to fine; None for as many of 256, 128, 64, 32, 16 as there are
+            levels, always 16 at the picture's size.
+        decoder_use_norm: normalisation after each convolution, see `norm_layer`.
+        decoder_attention_type: ``"scse"`` weighs channels and pixels before and after the convolutions of a step, see `SCSE`.
+        decoder_interpolation: ``"nearest"`` or ``"bilinear"``, how a map is doubled.
+        decoder_center_block: convolve the coarsest map twice before the climb, as SMP does with its VGG encoders.
     """
 
     strides = (2, 4, 8, 16, 32)
+    least_depth = 1
 
     def __init__(
-        self, in_channels: Sequence[int], classes: int, *, decoder_channels: Sequence[int] = (256, 128, 64, 32, 16)
+        self,
+        in_channels: Sequence[int],
+        classes: int,
+        *,
+        decoder_channels: Sequence[int] | None = None,
+        decoder_use_norm: str | bool = "batchnorm",
+        decoder_attention_type: str | None = None,
+        decoder_interpolation: str = "nearest",
+        decoder_center_block: bool = False,
     ) -> None:
         super().__init__()
+        widths = u_widths(decoder_channels, in_channels)
+        norm, attention = norm_layer(decoder_use_norm), attention_layer(decoder_attention_type)
         *skips, deepest = in_channels
-        if len(decoder_channels) != len(in_channels):
-            raise SegnbError(f"decoder_channels={decoder_channels!r}: give {len(in_channels)} numbers, coarse to fine.")
-        inputs = [deepest, *decoder_channels[:-1]]
+        conv = partial(ConvNormAct, deepest, deepest, norm=norm)
+        self.center = nn.Sequential(conv(), conv()) if decoder_center_block else nn.Identity()
         self.blocks = nn.ModuleList(
-            UNetBlock(*channels) for channels in zip(inputs, [*skips[::-1], 0], decoder_channels, strict=True)
+            UpBlock(*channels, norm=norm, attention=attention, interpolation=decoder_interpolation)
+            for channels in zip([deepest, *widths[:-1]], [*skips[::-1], None], widths, strict=True)
         )
-        self.classify = nn.Conv2d(decoder_channels[-1], classes, kernel_size=3, padding=1)
+        self.classify = nn.Conv2d(widths[-1], classes, kernel_size=3, padding=1)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Turn features, fine to coarse, into logits (B, classes, H, W)."""
-        *skips, x = features
-        for block, skip in zip(self.blocks, [*skips[::-1], None], strict=True):
-            x = block(x, skip if skip is not None and skip.shape[1] else None)
-        return self.classify(x)
+        *skips, deepest = features
+        *climb, finish = self.blocks
+        x = self.center(deepest)
+        for step, skip in zip(climb, skips[::-1], strict=True):
+            x = step(x, skip)
+        return self.classify(finish(x))

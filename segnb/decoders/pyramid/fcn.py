@@ -1,0 +1,45 @@
+"""FCN: classify every pixel of one coarse, dilated map, and enlarge the result.
+
+    c5 (B, C5, H/8, W/8) ── 3×3, C5 → C5/4 ── dropout ── 1×1 classify ─▶ (B, classes, H/8, W/8)
+    (dilated, so not H/32)
+
+Why it matters: it was the first to show that a classifier becomes a segmenter when its last layers are convolutions. As a second
+head on c4 it still helps others to train (Zhao et al., CVPR 2017, section 3.3).
+Paper: Long, Shelhamer and Darrell, CVPR 2015, https://arxiv.org/abs/1411.4038, section 3.
+Differs from the paper: a dilated encoder instead of skips and learnt enlarging, and a quarter of the channels before the
+classifier, as in torchvision's released weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from segnb.blocks import ConvNormAct
+
+
+class FCN(nn.Module):
+    """Fully convolutional head on one level.
+
+    Args:
+        in_channels: channels of that level: (C5,).
+        classes: channels of the returned logits.
+        encoder_output_stride: stride of the map: 8, or 16 or 32 for coarser and cheaper ones.
+        dropout: probability of dropping a value before the classifier.
+    """
+
+    strides = (32,)
+
+    def __init__(
+        self, in_channels: Sequence[int], classes: int, *, encoder_output_stride: int = 8, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        (channels,) = in_channels
+        self.mix = ConvNormAct(channels, channels // 4)
+        self.classify = nn.Sequential(nn.Dropout(dropout), nn.Conv2d(channels // 4, classes, 1))
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Turn (c5,) into logits (B, classes, H/8, W/8)."""
+        (coarse,) = features
+        return self.classify(self.mix(coarse))

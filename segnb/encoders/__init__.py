@@ -1,0 +1,7 @@
+"""Any timm backbone seen as one feature map per requested stride."""
+
+from segnb.encoders.catalogue import list_encoders
+from segnb.encoders.encoder import Encoder
+from segnb.encoders.weights import OFFLINE_ENCODER, read_tensors
+
+__all__ = ["OFFLINE_ENCODER", "Encoder", "list_encoders", "read_tensors"]

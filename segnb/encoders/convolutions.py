@@ -1,0 +1,56 @@
+"""Convolutions of a finished backbone, changed in place: TensorFlow's padding, dilation from a stage's start."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from timm.layers import Conv2dSame
+from torch import Tensor, nn
+
+
+class HalvingConv2d(nn.Conv2d):
+    """A convolution of stride 2 with TensorFlow's "same" padding: (B, in, H, W) -> (B, out, ⌈H/2⌉, ⌈W/2⌉).
+
+    TensorFlow pads k - 2 pixels in all at an even side and k - 1 at an odd one, the odd pixel at the end. Here an odd side is
+    made even first; its half is then a plain expression, and a graph for any H is exported in seconds. timm's ceilings and
+    maxima keep the exporter's algebra busy for many minutes.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Make the sides even, pad by a constant, convolve."""
+        sides = []
+        for side, kernel, dilation in zip(x.shape[:1:-1], self.kernel_size[::-1], self.dilation[::-1], strict=True):
+            to_even = (side + 1) // 2 * 2 - side
+            least = (kernel - 1) * dilation - 1
+            sides += [to_even + least // 2, least - least // 2]
+        return F.conv2d(F.pad(x, sides), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+def with_plain_padding(backbone: nn.Module) -> nn.Module:
+    """Replace timm's convolutions of stride 2 with "same" padding by `HalvingConv2d`: same weights, same output."""
+    for name, conv in list(backbone.named_modules()):
+        if type(conv) is Conv2dSame and conv.stride == (2, 2) and conv.kernel_size[0] % 2 and conv.kernel_size[1] % 2:
+            plain = HalvingConv2d(
+                conv.in_channels, conv.out_channels, conv.kernel_size, 2, 0, conv.dilation, conv.groups, device="meta"
+            )
+            plain.weight, plain.bias = conv.weight, conv.bias
+            backbone.set_submodule(name, plain)
+    return backbone
+
+
+def dilate_whole_stages(backbone: nn.Module) -> None:
+    """Give every convolution of a dilated stage the stage's dilation.
+
+    timm leaves the first block of the stage as it is, so that its input meets no gaps; SMP and torchvision dilate it too, and
+    their weights expect it.
+    """
+    stages: dict[str, list[nn.Conv2d]] = {}
+    for name, conv in backbone.named_modules():
+        parts = name.split(".")
+        block = max((place for place, part in enumerate(parts) if part.isdigit()), default=0)
+        if isinstance(conv, nn.Conv2d) and max(conv.kernel_size) > 1:
+            stages.setdefault(".".join(parts[:block]), []).append(conv)
+    for convs in stages.values():
+        dilation = max(conv.dilation for conv in convs)
+        for conv in convs:
+            conv.dilation = dilation
+            conv.padding = tuple(d * (k // 2) for d, k in zip(dilation, conv.kernel_size, strict=True))

@@ -1,0 +1,265 @@
+"""Encoders: any timm backbone, seen as one feature map per requested stride.
+
+    image (B, C, H, W) ── pad or resize, if the backbone is choosy ── timm backbone ─▶ (B, C_s, ⌈H/s⌉, ⌈W/s⌉) per stride s
+
+Backbones differ in four ways, and each is made alike here:
+
+- which strides they have: the deepest map of the requested stride is taken; where there is none, the nearest is resized.
+  A stride below 4 that the backbone lacks (ConvNeXt, Swin and plain ViTs have no stride 2) has 0 channels: enlarging would
+  add nothing.
+- plain transformers keep one stride: blocks evenly spaced in depth play the levels (Li et al., ViTDet, ECCV 2022,
+  https://arxiv.org/abs/2203.16527, shows that resizing them is enough).
+- channels first or last: always first here.
+- which picture sizes they accept: found out once, without computing anything, on PyTorch's meta device.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segnb.encoders.convolutions import dilate_whole_stages, with_plain_padding
+from segnb.encoders.names import check_name, timm_name
+from segnb.encoders.sizes import ODD_SIZES, accepted_sizes, is_channels_last, map_shapes, reductions_of, shrunk
+from segnb.encoders.weights import build
+from segnb.errors import SegnbError
+
+# timm would report, each time, the classifier of the checkpoint that an encoder has no use for.
+logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
+
+# Keywords with which timm's transformers accept pictures of any size, tried in this order.
+ANY_SIZE_OPTIONS: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+
+
+class Encoder(nn.Module):
+    """A timm backbone as a feature pyramid.
+
+    Args:
+        name: a timm model name, with or without a ``.tag``, or SegFormer's ``mit_b0`` to ``mit_b5``.
+        weights: ``"imagenet"`` (timm's default tag), another timm tag, a local file of weights, or None for random ones.
+        in_channels: channels of the image; pretrained first convolutions are adapted, as timm does.
+        strides: the requested levels, by the stride they have without dilation, ascending.
+        output_stride: the largest stride that a returned map may have: kept by dilation where the backbone can (Yu and
+            Koltun, ICLR 2016, https://arxiv.org/abs/1511.07122), by enlarging elsewhere.
+        indices: the backbone's own levels to return, instead of the ones that fit the strides best.
+        raw: return the maps at the sizes the backbone makes them, and after them its prefix tokens, (B, tokens, C) for each
+            level, if it has any; the image must have a size that the backbone accepts, see `pad`.
+        options: keywords for timm; and ``dilate_first``: whether a dilated stage is dilated from its first convolution on, as
+            in SMP and torchvision (timm starts at the second block); ``layer_norm_eps``: of every layer normalisation.
+
+    Attributes:
+        name: the name with which to build the same encoder again, with the tag that was asked for.
+        levels: the requested strides; ``strides``: those of the returned maps, where dilation or enlarging caps them.
+        channels: channels of each returned map, as requested; 0 for a stride below 4 that the backbone lacks.
+        reductions: stride of each level as the backbone makes it, before any resizing; 0 for a level that it lacks.
+        prefix_tokens: number of tokens that follow each map if ``raw`` (class tokens, registers).
+        native: (H, W) of the pictures that the backbone was made for.
+        mean, std: the statistics the weights were trained with, one value per image channel, for pixels scaled to 0..1.
+
+    Raises:
+        SegnbError: the name is unknown, or the weights cannot be had; the message names the ways out.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        weights: str | None,
+        in_channels: int,
+        strides: Sequence[int],
+        *,
+        output_stride: int = 32,
+        indices: Sequence[int] | None = None,
+        raw: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.name, weights = check_name(name, weights)
+        self.levels = tuple(strides)
+        self.strides = tuple(min(stride, output_stride) for stride in strides)
+        self.raw = raw
+        source, own = timm_name(self.name)
+        keywords = {"in_chans": in_channels, **own, **(options or {})}
+        tweaks = {key: keywords.pop(key, None) for key in ("dilate_first", "layer_norm_eps")}
+        keywords, blueprint = plan(source, keywords)
+        self.native = native_size(blueprint)
+        shapes = map_shapes(blueprint, in_channels, self.native)
+        found = reductions_of(blueprint, shapes, self.native)
+        levels = choose_levels(found, strides) if indices is None else given_levels(indices, found, strides, name)
+        if output_stride < max(strides):
+            keywords, blueprint = plan(source, keywords, output_stride)
+            shapes = map_shapes(blueprint, in_channels, self.native)
+            found = reductions_of(blueprint, shapes, self.native)
+        used = sorted({level for level in levels if level is not None})
+        keywords["out_indices"] = tuple(blueprint.feature_info.out_indices[level] for level in used)
+        self.backbone = with_plain_padding(build(source, weights, keywords))
+        if tweaks["dilate_first"]:
+            dilate_whole_stages(self.backbone)
+        if tweaks["layer_norm_eps"]:
+            set_layer_norm_eps(self.backbone, tweaks["layer_norm_eps"])
+        self.positions = [None if level is None else used.index(level) for level in levels]
+        self.channels = [0 if level is None else shapes[level][0] for level in levels]
+        self.reductions = [0 if level is None else found[level] for level in levels]
+        self.prefix_tokens = count_prefix_tokens(self.backbone)
+        config = blueprint.pretrained_cfg
+        self.mean = spread(config["mean"], in_channels)
+        self.std = spread(config["std"], in_channels)
+        self.channels_last = is_channels_last(blueprint)
+        self.multiple, self.smallest, self.fixed_size = accepted_sizes(blueprint, in_channels, found, self.native)
+        self.exact = self._exact_levels(blueprint, levels)
+
+    def _exact_levels(self, blueprint: nn.Module, levels: Sequence[int | None]) -> list[bool]:
+        """Find the levels whose map has ⌈H/s⌉ × ⌈W/s⌉ pixels by itself, so that an exported graph need not ask."""
+        if self.fixed_size:
+            return [False] * len(levels)
+        probes = ODD_SIZES if self.multiple == 1 else ((3 * self.multiple, 5 * self.multiple),)
+        traces = [(probe, map_shapes(blueprint, len(self.mean), probe)) for probe in probes]
+        return [
+            level is not None and all(shapes[level][1:] == shrunk(probe, stride) for probe, shapes in traces)
+            for level, stride in zip(levels, self.strides, strict=True)
+        ]
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Compute the pyramid of (B, in_channels, H, W): one (B, C_s, ⌈H/s⌉, ⌈W/s⌉) for each requested stride s."""
+        padded = image if self.raw else self.pad(image)
+        if self.fixed_size:
+            padded = F.interpolate(image, size=self.fixed_size, mode="bilinear", align_corners=False)
+        if self.raw:
+            return self._forward_raw(padded)
+        maps = self.backbone(padded)
+        pyramid = []
+        for stride, position, exact in zip(self.strides, self.positions, self.exact, strict=True):
+            rows, columns = shrunk(image.shape[-2:], stride)
+            if position is None:
+                pyramid.append(image.new_zeros(len(image), 0, rows, columns))
+                continue
+            x = maps[position].permute(0, 3, 1, 2).contiguous() if self.channels_last else maps[position]
+            if self.fixed_size:
+                x = F.interpolate(x, size=(rows, columns), mode="bilinear", align_corners=False)
+            elif not exact:
+                x = F.interpolate(x, size=shrunk(padded.shape[-2:], stride), mode="bilinear", align_corners=False)
+            pyramid.append(x if padded is image else x[..., :rows, :columns])
+        return pyramid
+
+    def _forward_raw(self, image: Tensor) -> list[Tensor]:
+        """Return the maps, and then the prefix tokens, as the backbone makes them."""
+        if not self.prefix_tokens:
+            maps, tokens = self.backbone(image), []
+        else:
+            pairs = self.backbone.model.forward_intermediates(
+                image, indices=self.backbone.out_indices, intermediates_only=True, return_prefix_tokens=True
+            )
+            maps, tokens = ([pair[part] for pair in pairs] for part in (0, 1))
+        if self.channels_last:
+            maps = [x.permute(0, 3, 1, 2).contiguous() for x in maps]
+        kept = [position for position in self.positions if position is not None]
+        return [maps[position] for position in kept] + [tokens[position] for position in kept if tokens]
+
+    def pad(self, image: Tensor) -> Tensor:
+        """Add rows and columns of zeros, below and to the right, up to a size that the backbone accepts."""
+        height, width = image.shape[-2:]
+        if self.multiple > 1:  # the same computation for every size, so that an exported graph serves all of them
+            rows, columns = shrunk((height, width), self.multiple)
+            return F.pad(image, (0, columns * self.multiple - width, 0, rows * self.multiple - height))
+        if min(height, width) < self.smallest:
+            return F.pad(image, (0, max(0, self.smallest - width), 0, max(0, self.smallest - height)))
+        return image
+
+
+def plan(name: str, keywords: Mapping[str, Any], output_stride: int = 32) -> tuple[dict[str, Any], nn.Module]:
+    """Find the keywords that timm needs, by building the backbone without memory (on the meta device).
+
+    Returns:
+        The keywords, and the backbone on the meta device with every level that may be wanted.
+    """
+    strides: list[dict[str, Any]] = [{"output_stride": output_stride}] if output_stride < 32 else []
+    failure: Exception | None = None
+    for stride_option in [*strides, {}]:
+        for size_option in ANY_SIZE_OPTIONS:
+            options = {"features_only": True, **stride_option, **size_option, **keywords}
+            try:
+                with torch.device("meta"):
+                    blueprint = timm.create_model(name, **options)
+                    if len(set(blueprint.feature_info.reduction())) == 1:
+                        depth = len(blueprint.feature_info.info)
+                        blueprint = timm.create_model(name, **options, out_indices=tuple(range(depth)))
+            except Exception as error:
+                failure = error  # the last try, without any option, tells most
+            else:
+                return options, blueprint
+    raise SegnbError(
+        f"encoder {name!r} cannot give feature maps: timm says {failure}. Choose another from segnb.list_encoders()."
+    ) from failure
+
+
+def choose_levels(reductions: Sequence[int], strides: Sequence[int]) -> list[int | None]:
+    """Choose which of a backbone's levels plays each requested stride.
+
+    Args:
+        reductions: stride of each level that the backbone has, in order of depth.
+        strides: requested strides, ascending.
+
+    Returns:
+        For each requested stride the level's position, or None for a stride below 4 that the backbone lacks.
+    """
+    offered = [stride if stride >= 4 or stride in reductions else None for stride in strides]
+    wanted = [stride for stride in offered if stride is not None]
+    if len(set(reductions)) == 1:
+        depth, count = len(reductions), len(wanted)
+        evenly = iter(max(0, (order + 1) * depth // count - 1) for order in range(count))
+        return [None if stride is None else next(evenly) for stride in offered]
+
+    def distance(level: int, stride: int) -> tuple[float, int]:
+        return abs(math.log(reductions[level] / stride)), -level
+
+    return [None if s is None else min(range(len(reductions)), key=partial(distance, stride=s)) for s in offered]
+
+
+def given_levels(
+    indices: Sequence[int], reductions: Sequence[int], strides: Sequence[int], name: str
+) -> list[int | None]:
+    """Check levels chosen by hand: one for each requested stride that the backbone has."""
+    depth, chosen = len(reductions), choose_levels(reductions, strides)
+    wanted = sum(level is not None for level in chosen)
+    if len(indices) != wanted or not all(isinstance(index, int) and -depth <= index < depth for index in indices):
+        raise SegnbError(
+            f"encoder_output_indices={indices!r}: give {wanted} numbers from 0 to {depth - 1}, levels of {name!r}."
+        )
+    remaining = iter(index % depth for index in indices)
+    return [None if level is None else next(remaining) for level in chosen]
+
+
+def native_size(blueprint: nn.Module) -> tuple[int, int]:
+    """(H, W) of the pictures that the backbone was made for."""
+    return tuple(blueprint.pretrained_cfg["input_size"][-2:])
+
+
+def count_prefix_tokens(backbone: nn.Module) -> int:
+    """Number of tokens (class tokens, registers) that a transformer carries besides those of the patches."""
+    model = getattr(backbone, "model", None)
+    forward = getattr(model, "forward_intermediates", None)
+    if forward is None or "return_prefix_tokens" not in inspect.signature(forward).parameters:
+        return 0
+    return int(getattr(model, "num_prefix_tokens", 0))
+
+
+def set_layer_norm_eps(backbone: nn.Module, eps: float) -> None:
+    """Set the small number under the root of every layer normalisation."""
+    for module in backbone.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.eps = eps
+
+
+def spread(statistics: Sequence[float], in_channels: int) -> list[float]:
+    """Give every image channel a statistic: RGB's own, their mean for one channel, RGB repeated for more."""
+    if in_channels == 1:
+        return [sum(statistics) / len(statistics)]
+    return [float(statistics[channel % len(statistics)]) for channel in range(in_channels)]

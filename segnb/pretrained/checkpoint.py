@@ -1,0 +1,74 @@
+"""What every reader of checkpoints hands over, and how it gets into a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from segnb.errors import SegnbError
+from segnb.models import SegmentationModel
+
+Patterns = Iterable[tuple[str, str]]
+
+
+@dataclass
+class Checkpoint:
+    """A trained model, in segnb's words.
+
+    Attributes:
+        config: the keywords of `create_model` that build it; ``classes`` are names where the file has them.
+        tensors: the weights under segnb's names.
+        palette: an (R, G, B) for each label, or None if the file has no colours.
+        notes: ``source``, ``licence``, ``trained_on`` and the like, as far as the file says.
+        unused: names, in the file, of tensors that segnb has no use for.
+    """
+
+    config: dict[str, Any]
+    tensors: dict[str, Tensor]
+    palette: Sequence[Sequence[int]] | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+    unused: list[str] = field(default_factory=list)
+
+
+def rename(name: str, patterns: Patterns) -> str:
+    """Apply regular expressions to a tensor's name, one after the other."""
+    for pattern, replacement in patterns:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def load_weights(model: SegmentationModel, tensors: dict[str, Tensor], source: str, advice: str) -> None:
+    """Load weights that must fit, all of them.
+
+    Args:
+        model: the model to fill.
+        tensors: the weights under segnb's names.
+        source: what the user gave, for the message.
+        advice: what to do if they do not fit.
+
+    Raises:
+        SegnbError: with the number of missing, unexpected and misshaped tensors and the first few names.
+    """
+    expected = model.state_dict()
+    groups = {
+        "missing": sorted(expected.keys() - tensors.keys()),
+        "unexpected": sorted(tensors.keys() - expected.keys()),
+        "of another shape": sorted(
+            name for name in expected.keys() & tensors.keys() if expected[name].shape != tensors[name].shape
+        ),
+    }
+    if any(groups.values()):
+        counts = ", ".join(
+            f"{len(names)} {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+            for what, names in groups.items()
+            if names
+        )
+        raise SegnbError(
+            f"the weights in {source!r} do not fit {model.config['arch']!r} on {model.config['encoder_name']!r}: "
+            f"of {len(expected)} tensors there are {counts}. {advice}"
+        )
+    model.load_state_dict(tensors)
