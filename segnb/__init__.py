@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "evaluation": ["evaluate"],
         "exporting": ["export"],
         "models": ["create_model", "list_models"],
+        "optimizing": ["optimize"],
         "prediction": ["predict"],
         "pretrained": ["load_model", "save_model"],
         "system": ["doctor"],

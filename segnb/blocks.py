@@ -13,9 +13,22 @@ from torch import Tensor, nn
 from segnb.errors import SegnbError, nearest
 
 
+class GroupNorm(nn.GroupNorm):
+    """Normalise groups of channels, (B, C, H, W) -> (B, C, H, W); PyTorch's own refuses a group that is a single value."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise; a single value becomes the bias."""
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
 def group_norm(channels: int) -> nn.GroupNorm:
     """Normalise in 32 groups (Wu and He, ECCV 2018), or in as many as divide the channels; batches may be of any size."""
-    return nn.GroupNorm(math.gcd(channels, 32), channels)
+    return GroupNorm(math.gcd(channels, 32), channels)
+
+
+def instance_norm(channels: int) -> nn.GroupNorm:
+    """Normalise every channel of every picture by itself (Ulyanov et al., 2016)."""
+    return GroupNorm(channels, channels, affine=False)
 
 
 # The layers that `decoder_use_norm` names, each called with the number of channels.
@@ -23,7 +36,7 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batchnorm": nn.BatchNorm2d,
     "groupnorm": group_norm,
     "layernorm": LayerNorm2d,
-    "instancenorm": nn.InstanceNorm2d,
+    "instancenorm": instance_norm,
     "identity": nn.Identity,
 }
 
@@ -68,15 +81,17 @@ def resize_like(x: Tensor, reference: Tensor, mode: str = "bilinear", align_corn
 
 
 def grid_windows(side: int, bins: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cut one side of a map into windows as adaptive pooling does: from ⌊i·side/bins⌋ up to ⌈(i+1)·side/bins⌉.
+    """Cut one side of a map into windows as adaptive pooling does: each is made of all pixels that it touches.
+
+    On a line of length side · bins, a pixel is bins long and a window is side long.
 
     Returns:
-        (bins, side) of 1 inside each window and 0 outside, and the length of each window, (bins, 1).
+        (bins, side) of 1 inside each window and 0 outside, and the number of pixels in each window, (bins, 1).
     """
-    order, places = torch.arange(bins, device=like.device), torch.arange(side, device=like.device)
-    starts, ends = order * side // bins, ((order + 1) * side + bins - 1) // bins
-    inside = (places >= starts[:, None]) & (places < ends[:, None])
-    return inside.to(like.dtype), (ends - starts)[:, None].to(like.dtype)
+    pixels = torch.arange(side, device=like.device) * bins
+    windows = torch.arange(bins, device=like.device)[:, None] * side
+    inside = ((pixels < windows + side) & (windows < pixels + bins)).to(like.dtype)
+    return inside, inside.sum(dim=1, keepdim=True)
 
 
 def pool_to_grid(x: Tensor, bins: int) -> Tensor:
@@ -177,7 +192,7 @@ def attention_layer(name: str | None) -> Callable[[int], nn.Module]:
     if name is None:
         return nn.Identity
     if name not in ATTENTIONS:
-        raise SegnbError(f"decoder_attention_type={name!r}: give {' or '.join(map(repr, ATTENTIONS))}, or None for none.")
+        raise SegnbError(f"decoder_attention_type={name!r}: give 'scse', or None for none.")
     return ATTENTIONS[name]
 
 
@@ -244,7 +259,7 @@ class UpBlock(nn.Module):
         interpolation: str = "nearest",
     ) -> None:
         super().__init__()
-        self.interpolation = interpolation_mode(interpolation)
+        self.in_channels, self.interpolation = in_channels, interpolation_mode(interpolation)
         joined = in_channels + (skip_channels or 0)
         self.weigh_joined = nn.Identity() if skip_channels is None else attention(joined)
         self.mix = nn.Sequential(

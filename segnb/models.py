@@ -51,7 +51,8 @@ class SegmentationModel(nn.Module):
         classes: name of each logit channel; a single name is binary (one sigmoid channel).
         config: the arguments of `create_model` with which to build the same model again.
         reads: positions, among the encoder's maps, of the ones that the decoder reads; by default all.
-        auxiliary: a second decoder, for training only, on the encoder's map of stride 16.
+        auxiliary: a second decoder, for training only.
+        auxiliary_stride: stride of the encoder's map that it reads.
         image_head: classifies the whole picture.
 
     Attributes:
@@ -70,11 +71,12 @@ class SegmentationModel(nn.Module):
         *,
         reads: Sequence[int] | None = None,
         auxiliary: nn.Module | None = None,
+        auxiliary_stride: int = AUXILIARY_STRIDE,
         image_head: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.auxiliary, self.image_head = encoder, decoder, auxiliary, image_head
-        self.reads = reads
+        self.reads, self.auxiliary_stride = reads, auxiliary_stride
         self.classes = list(classes)
         self.label_names = ["background", *self.classes] if len(self.classes) == 1 else self.classes
         self.palette = palette(len(self.label_names))
@@ -122,7 +124,7 @@ class SegmentationModel(nn.Module):
         with self.decoder.classify.register_forward_pre_hook(lambda _, inputs: decoded.append(inputs[0])):
             *stages, last = stage_by_stage(self._read(features))
         if self.auxiliary is not None:
-            stages.append(self.auxiliary([features[self.encoder.levels.index(AUXILIARY_STRIDE)]]))
+            stages.append(self.auxiliary([features[self.encoder.levels.index(self.auxiliary_stride)]]))
         return Outputs(
             self._at_size(last, image, size),
             [self._at_size(stage, image, size) for stage in stages],
@@ -152,7 +154,8 @@ class SegmentationModel(nn.Module):
 
     def _at_size(self, logits: Tensor, image: Tensor, size: torch.Size) -> Tensor:
         """Bring logits to the prepared image's size, and cut off what was padded."""
-        if logits.shape[-2:] != image.shape[-2:]:
+        # A graph serves all sizes, also those at which nothing is left to resize.
+        if torch.compiler.is_compiling() or logits.shape[-2:] != image.shape[-2:]:
             align_corners = getattr(self.decoder, "align_corners", False)
             logits = F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=align_corners)
         return logits[..., : size[0], : size[1]] if self.encoder.raw else logits
@@ -227,7 +230,7 @@ def create_model(
     encoder_depth: int = 5,
     encoder_output_indices: Sequence[int] | None = None,
     encoder_options: Mapping[str, Any] | None = None,
-    auxiliary: bool = False,
+    auxiliary: bool | int = False,
     aux_params: Mapping[str, Any] | None = None,
     **decoder_options: Any,
 ) -> SegmentationModel:
@@ -243,7 +246,8 @@ def create_model(
         encoder_output_indices: the backbone's own levels to read, instead of those that fit best; for plain transformers the
             numbers of the blocks.
         encoder_options: keywords for timm, such as ``{"drop_path_rate": 0.1}``; see also `Encoder`.
-        auxiliary: add a second, training-only head on the map of stride 16 (torchvision's ``aux_loss``); `fit` weighs it 0.4.
+        auxiliary: add a second, training-only head on the map of stride 16, or of the stride given: 4, 8, 16, 32 (torchvision's
+            ``aux_loss``); `fit` weighs it 0.4.
         aux_params: add an image-level head: ``{"classes": 4, "pooling": "avg", "dropout": 0.2}``; its logits are in
             ``model.forward_all(image).image_logits``.
         **decoder_options: keywords of the architecture's class, for example ``decoder_channels`` of `UNet`.
@@ -265,18 +269,22 @@ def create_model(
     if not isinstance(in_channels, int) or in_channels < 1:
         raise SegnbError(f"in_channels={in_channels!r}: give the number of channels of your images, 1 or more.")
     wanted = decoder_strides(arch, decoder_class, encoder_depth, settings)
+    output_stride = settings.get("encoder_output_stride", 32)
+    if output_stride not in (8, 16, 32):
+        raise SegnbError(f"encoder_output_stride={output_stride!r}: give 8, 16 or 32.")
     raw = getattr(decoder_class, "raw", False)
-    if auxiliary and (raw or encoder_depth < 4):
+    aside = AUXILIARY_STRIDE if auxiliary is True else auxiliary
+    if auxiliary and (raw or aside not in (4, 8, 16, 32) or aside > 2**encoder_depth):
         raise SegnbError(
-            f"auxiliary=True: {arch!r} with encoder_depth={encoder_depth} has no map of stride 16 to spare."
+            f"auxiliary={auxiliary!r}: {arch!r} with encoder_depth={encoder_depth} has no map of stride {aside} to spare."
         )
-    strides = sorted({*wanted, AUXILIARY_STRIDE}) if auxiliary else wanted
+    strides = sorted({*wanted, aside}) if auxiliary else wanted
     encoder = Encoder(
         encoder_name,
         encoder_weights,
         in_channels,
         strides,
-        output_stride=settings.get("encoder_output_stride", 32),
+        output_stride=output_stride,
         indices=encoder_output_indices,
         raw=raw,
         options=encoder_options,
@@ -304,7 +312,8 @@ def create_model(
             **decoder_options,
         },
         reads=reads if auxiliary else None,
-        auxiliary=FCN([encoder.channels[encoder.levels.index(AUXILIARY_STRIDE)]], len(names)) if auxiliary else None,
+        auxiliary=FCN([encoder.channels[encoder.levels.index(aside)]], len(names)) if auxiliary else None,
+        auxiliary_stride=aside,
         image_head=None if aux_params is None else make_image_head(encoder.channels[-1], aux_params),
     )
 

@@ -209,7 +209,7 @@ def test_segformers_own_encoders():
     with torch.device("meta"):
         model = create_model("segformer", "mit_b0", None, classes=150)
     assert sum(parameter.numel() for parameter in model.parameters()) == pytest.approx(3.754e6, rel=0.001)
-    assert {module.eps for module in model.encoder.modules() if isinstance(module, nn.LayerNorm)} == {1e-6}
+    assert {module.eps for module in model.encoder.modules() if isinstance(module, nn.LayerNorm)} == {1e-6, 1e-5}
     with pytest.raises(SegnbError, match="timm has no pretrained weights for 'mit_b0'"):
         create_model("segformer", "mit_b0")
 
@@ -244,6 +244,12 @@ def test_the_auxiliary_head_learns_and_changes_nothing_else():
     outputs = model.forward_all(torch.randn(2, 3, 64, 64))
     (outputs.logits.mean() + outputs.stages[0].mean()).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_the_auxiliary_head_may_read_another_level():
+    model = create_model("fpn", TINY, None, auxiliary=8)
+    assert model.auxiliary.mix[0].in_channels == model.encoder.channels[1]
+    assert create_model(**model.config, encoder_weights=None).auxiliary_stride == 8
 
 
 def test_a_frozen_encoder_stays_as_it_is():
@@ -286,7 +292,7 @@ def test_a_copy_is_independent(models):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: create_model("unett"), r"unknown architecture 'unett'. Did you mean 'unet'\? segnb.list_models"),
+        (lambda: create_model("unett"), r"unknown architecture 'unett'. Did you mean 'unet' .*segnb.list_models"),
         (
             lambda: create_model("maskrcnn"),
             r"unknown architecture 'maskrcnn'\. .*segnb.list_models\(\) lists all",
@@ -320,6 +326,9 @@ def test_a_copy_is_independent(models):
             lambda: create_model("unet", "test_vit", None, encoder_output_indices=(0, 99)),
             r"encoder_output_indices=\(0, 99\): give 4 numbers from 0 to \d, levels of 'test_vit'",
         ),
+        (lambda: create_model("fpn", TINY, None, auxiliary=12), "auxiliary=12: 'fpn' .* has no map of stride 12"),
+        (lambda: create_model("dpt", "test_vit", None, auxiliary=True), "'dpt' .* has no map of stride 16 to spare"),
+        (lambda: create_model("fcn", TINY, None, encoder_output_stride=12), "encoder_output_stride=12: give 8, 16 or"),
         (lambda: create_model("fpn", TINY, None, aux_params={}), "aux_params needs 'classes'"),
         (
             lambda: create_model("fpn", TINY, None, aux_params={"classes": 2, "pool": "max"}),

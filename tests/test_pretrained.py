@@ -158,3 +158,106 @@ def test_an_unknown_architecture_in_the_config(saved):
     (folder / "config.json").write_text(json.dumps({**config, "arch": "unknown"}))
     with pytest.raises(SegnbError, match="unknown architecture 'unknown'"):
         load_model(folder)
+
+
+# --- Other classes, other libraries, other files --------------------------------------------------------------------
+
+
+def test_other_class_names_keep_the_last_layer(tiny, tmp_path, recwarn):
+    model = tiny("fpn", classes=["sky", "road", "car"])
+    loaded = load_model(save_model(model, tmp_path), classes=["ciel", "route", "voiture"])
+    assert loaded.classes == ["ciel", "route", "voiture"]
+    assert torch.equal(loaded.decoder.classify[1].weight, model.decoder.classify[1].weight)
+    assert not [warning for warning in recwarn if "last layer" in str(warning.message)]
+
+
+def test_another_number_of_classes_makes_the_last_layer_new(tiny, tmp_path):
+    model = tiny("fpn", classes=["sky", "road", "car"])
+    save_model(model, tmp_path)
+    with pytest.warns(UserWarning, match=r"was trained for 3 classes; for your 5 the last layer is new: train it"):
+        loaded = load_model(tmp_path, classes=5)
+    assert loaded.decoder.classify[1].weight.shape[0] == loaded.num_classes == len(loaded.palette) == 5
+    kept = {name for name, tensor in model.state_dict().items() if torch.equal(tensor, loaded.state_dict()[name])}
+    assert model.state_dict().keys() - kept == {"decoder.classify.1.weight", "decoder.classify.1.bias"}
+    assert load_model(save_model(loaded, tmp_path / "again")).num_classes == 5
+
+
+def test_heads_and_options_travel(tmp_path):
+    options = {
+        "auxiliary": True,
+        "aux_params": {"classes": 2},
+        "encoder_depth": 4,
+        "encoder_options": {"drop_rate": 0.1},
+    }
+    model = create_model("fpn", TINY, None, **options)
+    model.notes = {"licence": "CC BY 4.0"}
+    loaded = load_model(save_model(model, tmp_path))
+    assert loaded.state_dict().keys() == model.state_dict().keys()
+    assert loaded.notes == {"licence": "CC BY 4.0"}
+    assert loaded.encoder.strides == (2, 4, 8, 16)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_files_of_something_else(tmp_path, suffix):
+    tensors = {f"layer{index}.weight": torch.zeros(2) for index in range(4)}
+    path = tmp_path / f"other{suffix}"
+    save_file(tensors, path) if suffix == ".safetensors" else torch.save(tensors, path)
+    with pytest.raises(
+        SegnbError, match=r"holds 4 tensors \(layer0.weight, layer1.weight, layer2.weight, …\) of no kind"
+    ):
+        load_model(path)
+
+
+class Trap:
+    """Unpickling it would make a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_a_pickle_is_never_run(tmp_path):
+    torch.save(Trap(tmp_path / "ran"), tmp_path / "evil.pth")
+    with pytest.raises(SegnbError, match=r"evil.pth' is not a readable file of weights .*nothing in it was run"):
+        load_model(tmp_path / "evil.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_hub_out_of_reach(monkeypatch):
+    def unreachable(*args, **kwargs):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
+    with pytest.raises(
+        SegnbError, match=r"'smp-hub/unet' is no folder here and could not be fetched .*ConnectionError"
+    ):
+        load_model("smp-hub/unet")
+
+
+def test_a_model_on_the_hub(tiny, tmp_path, monkeypatch):
+    """The hub's files arrive in a folder; only those that a model needs are asked for."""
+    model = tiny("fpn", classes=4)
+    save_model(model, tmp_path)
+    asked = {}
+
+    def fetch(name, **options):
+        asked.update(name=name, **options)
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    assert load_model("someone/street").state_dict().keys() == model.state_dict().keys()
+    assert asked["name"] == "someone/street"
+    assert "*.py" not in asked["allow_patterns"]
+
+
+def test_a_bare_state_dict_of_smp_needs_its_options(tmp_path):
+    tensors = {"segmentation_head.0.weight": torch.zeros(3, 16, 3, 3), "segmentation_head.0.bias": torch.zeros(3)}
+    torch.save(tensors, tmp_path / "unet.pth")
+    with pytest.raises(SegnbError, match=r"pass arch, encoder_name .*load_model\(path, arch='unet'"):
+        load_model(tmp_path / "unet.pth")
+    with pytest.raises(
+        SegnbError, match=r"do not fit 'unet' on 'resnet18': of \d+ tensors there are \d+ missing \(decoder"
+    ):
+        load_model(tmp_path / "unet.pth", arch="unet", encoder_name="resnet18")

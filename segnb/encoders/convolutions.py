@@ -25,15 +25,36 @@ class HalvingConv2d(nn.Conv2d):
         return F.conv2d(F.pad(x, sides), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
-def with_plain_padding(backbone: nn.Module) -> nn.Module:
-    """Replace timm's convolutions of stride 2 with "same" padding by `HalvingConv2d`: same weights, same output."""
+def with_plain_padding(backbone: nn.Module, padded_for: int | None = None) -> nn.Module:
+    """Replace timm's convolutions with TensorFlow's "same" padding: same weights, same output.
+
+    Args:
+        backbone: changed in place.
+        padded_for: pad every picture as TensorFlow pads one with this side; for weights that were trained so. It matters at
+            sides that become odd on the way down: those are padded on both ends alike.
+    """
+    side = padded_for or 0
     for name, conv in list(backbone.named_modules()):
-        if type(conv) is Conv2dSame and conv.stride == (2, 2) and conv.kernel_size[0] % 2 and conv.kernel_size[1] % 2:
-            plain = HalvingConv2d(
-                conv.in_channels, conv.out_channels, conv.kernel_size, 2, 0, conv.dilation, conv.groups, device="meta"
+        if (
+            type(conv) is Conv2dSame
+            and all(kernel % 2 for kernel in conv.kernel_size)
+            and conv.stride in ((1, 1), (2, 2))
+        ):
+            even = conv.stride == (2, 2) and side % 2 == 0
+            around = [d * (k // 2) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
+            plain = (HalvingConv2d if even else nn.Conv2d)(
+                conv.in_channels,
+                conv.out_channels,
+                conv.kernel_size,
+                conv.stride,
+                0 if even else around,
+                conv.dilation,
+                conv.groups,
+                device="meta",
             )
             plain.weight, plain.bias = conv.weight, conv.bias
             backbone.set_submodule(name, plain)
+            side = -(-side // conv.stride[0])
     return backbone
 
 

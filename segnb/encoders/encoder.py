@@ -30,12 +30,24 @@ from torch import Tensor, nn
 from segnb.encoders.convolutions import dilate_whole_stages, with_plain_padding
 from segnb.encoders.names import check_name, timm_name
 from segnb.encoders.sizes import ODD_SIZES, accepted_sizes, is_channels_last, map_shapes, reductions_of, shrunk
+from segnb.encoders.taps import Tapped
+from segnb.encoders.variants import pad_before_shift, resize_positions_bilinearly
 from segnb.encoders.weights import build
 from segnb.errors import SegnbError
 
 # timm would report, each time, the classifier of the checkpoint that an encoder has no use for.
 logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
 
+# Options that are not timm's.
+TWEAKS = (
+    "dilate_first",
+    "layer_norm_eps",
+    "taps",
+    "pad_windows",
+    "padded_for",
+    "pad_before_shift",
+    "bilinear_positions",
+)
 # Keywords with which timm's transformers accept pictures of any size, tried in this order.
 ANY_SIZE_OPTIONS: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 
@@ -54,7 +66,9 @@ class Encoder(nn.Module):
         raw: return the maps at the sizes the backbone makes them, and after them its prefix tokens, (B, tokens, C) for each
             level, if it has any; the image must have a size that the backbone accepts, see `pad`.
         options: keywords for timm; and ``dilate_first``: whether a dilated stage is dilated from its first convolution on, as
-            in SMP and torchvision (timm starts at the second block); ``layer_norm_eps``: of every layer normalisation.
+            in SMP and torchvision (timm starts at the second block); ``layer_norm_eps``: of every layer normalisation;
+            ``taps`` and ``pad_windows``: see `Tapped`; ``padded_for``: see `with_plain_padding`; ``pad_before_shift`` and
+            ``bilinear_positions``: see `segnb.encoders.variants`.
 
     Attributes:
         name: the name with which to build the same encoder again, with the tag that was asked for.
@@ -88,23 +102,35 @@ class Encoder(nn.Module):
         self.raw = raw
         source, own = timm_name(self.name)
         keywords = {"in_chans": in_channels, **own, **(options or {})}
-        tweaks = {key: keywords.pop(key, None) for key in ("dilate_first", "layer_norm_eps")}
+        tweaks = {key: keywords.pop(key, None) for key in TWEAKS}
+        if tweaks["taps"]:
+            keywords["feature_cls"] = partial(Tapped, taps=tweaks["taps"], pad_windows=bool(tweaks["pad_windows"]))
         keywords, blueprint = plan(source, keywords)
         self.native = native_size(blueprint)
         shapes = map_shapes(blueprint, in_channels, self.native)
         found = reductions_of(blueprint, shapes, self.native)
         levels = choose_levels(found, strides) if indices is None else given_levels(indices, found, strides, name)
         if output_stride < max(strides):
-            keywords, blueprint = plan(source, keywords, output_stride)
+            if tweaks["taps"]:
+                keywords["feature_cls"] = partial(keywords["feature_cls"], output_stride=output_stride)
+            keywords, blueprint = plan(source, keywords, 32 if tweaks["taps"] else output_stride)
             shapes = map_shapes(blueprint, in_channels, self.native)
             found = reductions_of(blueprint, shapes, self.native)
+        if not any(found[level] for level in levels if level is not None):
+            raise SegnbError(
+                f"encoder {name!r} has no map of stride {max(strides)} or less: give a larger encoder_depth, or another encoder."
+            )
         used = sorted({level for level in levels if level is not None})
         keywords["out_indices"] = tuple(blueprint.feature_info.out_indices[level] for level in used)
-        self.backbone = with_plain_padding(build(source, weights, keywords))
+        self.backbone = with_plain_padding(build(source, weights, keywords), tweaks["padded_for"])
         if tweaks["dilate_first"]:
             dilate_whole_stages(self.backbone)
         if tweaks["layer_norm_eps"]:
             set_layer_norm_eps(self.backbone, tweaks["layer_norm_eps"])
+        if tweaks["pad_before_shift"]:
+            pad_before_shift(self.backbone)
+        if tweaks["bilinear_positions"]:
+            resize_positions_bilinearly(self.backbone)
         self.positions = [None if level is None else used.index(level) for level in levels]
         self.channels = [0 if level is None else shapes[level][0] for level in levels]
         self.reductions = [0 if level is None else found[level] for level in levels]
@@ -139,7 +165,7 @@ class Encoder(nn.Module):
         for stride, position, exact in zip(self.strides, self.positions, self.exact, strict=True):
             rows, columns = shrunk(image.shape[-2:], stride)
             if position is None:
-                pyramid.append(image.new_zeros(len(image), 0, rows, columns))
+                pyramid.append(image.new_zeros(image.shape[0], 0, rows, columns))
                 continue
             x = maps[position].permute(0, 3, 1, 2).contiguous() if self.channels_last else maps[position]
             if self.fixed_size:

@@ -13,7 +13,7 @@ from segnb.errors import SegnbError, nearest
 # SegFormer's encoders (Xie et al., NeurIPS 2021) are timm's PVT v2 with an expansion of 4 in every block. timm has no
 # ImageNet weights for them.
 MIT: dict[str, tuple[str, dict[str, Any]]] = {
-    f"mit_b{size}": (f"pvt_v2_b{size}", {"mlp_ratios": (4, 4, 4, 4), "layer_norm_eps": 1e-6}) for size in range(6)
+    f"mit_b{size}": (f"pvt_v2_b{size}", {"mlp_ratios": (4, 4, 4, 4)}) for size in range(6)
 }
 
 

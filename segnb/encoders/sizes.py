@@ -51,7 +51,6 @@ def accepted_sizes(
     Returns:
         ``(1, n, None)`` any size of at least n; ``(m, m, None)`` multiples of m; ``(1, 1, (H, W))`` only this size.
     """
-
     channels = [shape[0] for shape in map_shapes(blueprint, in_channels, native)]
 
     def accepts(height: int, width: int) -> bool:

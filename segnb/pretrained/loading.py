@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from segnb.encoders import read_tensors
 from segnb.errors import SegnbError
@@ -17,7 +18,14 @@ from segnb.pretrained import folder as own
 from segnb.pretrained import huggingface, smp, torchvision
 from segnb.pretrained.checkpoint import Checkpoint, load_weights
 
-HUB_FILES = ["config.json", "*.safetensors", "pytorch_model.bin", "README.md"]
+HUB_FILES = [
+    "config.json",
+    "preprocessor_config.json",
+    "*.safetensors",
+    "*.index.json",
+    "pytorch_model.bin",
+    "README.md",
+]
 
 
 def load_model(source: Any, classes: int | Sequence[str] | None = None, **config: Any) -> SegmentationModel:
@@ -41,15 +49,13 @@ def load_model(source: Any, classes: int | Sequence[str] | None = None, **config
         >>> model = segnb.load_model("smp-hub/segformer-b0-512x512-ade-160k")
     """
     checkpoint = read(source, config)
+    before = class_names(checkpoint.config.get("classes", 1))
     if classes is not None:
-        replace_head(checkpoint, classes, source)
+        checkpoint.config["classes"] = class_names(classes)
+        checkpoint.palette = None
     model = create_model(encoder_weights=None, **checkpoint.config)
-    if classes is not None:
-        fresh = model.state_dict()
-        checkpoint.tensors = {
-            name: fresh[name] if name in fresh and fresh[name].shape != tensor.shape else tensor
-            for name, tensor in checkpoint.tensors.items()
-        }
+    if model.num_classes != len(before):
+        replace_classifier(checkpoint.tensors, model, len(before), str(source))
     load_weights(
         model, checkpoint.tensors, str(source), "Pass the options that the model was built with, or another file."
     )
@@ -128,15 +134,17 @@ def download(hub_id: str) -> Path:
         ) from error
 
 
-def replace_head(checkpoint: Checkpoint, classes: int | Sequence[str], source: Any) -> None:
-    """Let a checkpoint have other classes, and tell the user what is new."""
-    before = class_names(checkpoint.config.get("classes", 1))
-    names = class_names(classes)
-    checkpoint.config["classes"] = names
-    checkpoint.palette = None
-    if len(names) == len(before):
-        return
+def replace_classifier(tensors: dict[str, Tensor], model: SegmentationModel, before: int, source: str) -> None:
+    """Put fresh tensors where a checkpoint has one row for each of its own classes, and tell the user."""
+    for name, fresh in model.state_dict().items():
+        if (
+            name in tensors
+            and len(tensors[name].shape)
+            and len(tensors[name]) == before
+            and len(fresh) == model.num_classes
+        ):
+            tensors[name] = fresh
     warnings.warn(
-        f"{str(source)!r} was trained for {len(before)} classes; for your {len(names)} its last layer is new: train it.",
+        f"{source!r} was trained for {before} classes; for your {model.num_classes} the last layer is new: train it before use.",
         stacklevel=3,
     )

@@ -1,20 +1,20 @@
 """DPT: a plain transformer's tokens become a pyramid of maps, which grow into the picture step by step.
 
-    four blocks of the encoder, each h × w patches and a class token        fuse: refine, add what comes from below, refine, 1×1
+    four blocks of the encoder: h × w patches and a class token each      fuse = refine, add what comes from below, refine, 1×1
 
-    block 3  ─ tell the patches what the token knows ─ 1×1 ─ ×4 ── 3×3 ── fuse ── ×2 ── 3×3 ── classify ─▶ (B, classes, H/2, W/2)
-                                                                         ▲ ×2
-    block 6  ─ …                                     ─ 1×1 ─ ×2 ── 3×3 ── fuse
-                                                                         ▲ ×2
-    block 9  ─ …                                     ─ 1×1 ─────── 3×3 ── fuse          all fused maps: 256 channels
-                                                                         ▲ ×2
-    block 12 ─ …                                     ─ 1×1 ─ ÷2 ── 3×3 ── fuse
+    block 3  ── tell patches what the token knows ── 1×1 ── ×4 ── 3×3 ── fuse ── ×2 ── 3×3 ── classify ─▶ (B, classes, H/2, W/2)
+                                                                          ▲ ×2
+    block 6  ── tell ── 1×1 ── ×2 ── 3×3 ─────────────────────────────── fuse
+                                                                          ▲ ×2
+    block 9  ── tell ── 1×1 ──────── 3×3 ─────────────────────────────── fuse             every fused map: 256 channels
+                                                                          ▲ ×2
+    block 12 ── tell ── 1×1 ── ÷2 ── 3×3 ─────────────────────────────── fuse
 
-Drawn for patches of 16 pixels (h = H/16). Why: a transformer never loses resolution, and every block sees the whole picture; what
-it lacks are scales.
+Drawn for patches of 16 pixels, h = H/16. Why: a transformer keeps its resolution and sees the whole picture in every block; all
+that it lacks are scales.
 Paper: Ranftl, Bochkovskiy and Koltun, ICCV 2021, https://arxiv.org/abs/2103.13413, section 3 and figure 1.
-Differs from the paper: 1×1 convolutions run before the map is enlarged, which gives the same numbers for a quarter of the work; on
-encoders without a class token nothing is told, on encoders with scales of their own nothing is resized.
+Differs from the paper: the 1×1 convolution runs before the enlarging, the same numbers for a quarter of the work; without a class
+token nothing is told, and levels that have scales of their own are not resized.
 """
 
 from __future__ import annotations
@@ -45,28 +45,18 @@ class Readout(nn.Module):
         return F.gelu(self.patches(x) + self.token(tokens[:, 0])[..., None, None])
 
 
-class AddReadout(nn.Module):
-    """Add the mean of the tokens to every patch: (B, C, h, w), (B, tokens, C) -> (B, C, h, w)."""
-
-    def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
-        """Add."""
-        return x + tokens.mean(1)[..., None, None]
-
-
 def reassemble(in_channels: int, middle: int, width: int, scale: float) -> nn.Sequential:
-    """Build what gives a level its place in the pyramid: (B, in, h, w) -> (B, width, scale·h, scale·w).
+    """Build what puts a level in its place in the pyramid: (B, in, h, w) -> (B, width, scale·h, scale·w).
 
     The scale is rounded to a power of two, so that patches of 14 pixels make a pyramid too, of strides 3.5, 7, 14 and 28.
     """
     steps = round(math.log2(scale))
-    resize: list[nn.Module] = []
+    resize: nn.Module = nn.Identity()
     if steps > 0:
-        resize = [nn.ConvTranspose2d(middle, middle, 2**steps, stride=2**steps)]
+        resize = nn.ConvTranspose2d(middle, middle, 2**steps, stride=2**steps)
     elif steps < 0:
-        resize = [nn.Conv2d(middle, middle, 3, stride=2**-steps, padding=1)]
-    return nn.Sequential(
-        nn.Conv2d(in_channels, middle, 1), *resize, nn.Conv2d(middle, width, 3, padding=1, bias=False)
-    )
+        resize = nn.Conv2d(middle, middle, 3, stride=2**-steps, padding=1)
+    return nn.Sequential(nn.Conv2d(in_channels, middle, 1), resize, nn.Conv2d(middle, width, 3, padding=1, bias=False))
 
 
 class Residual(nn.Sequential):
@@ -91,12 +81,12 @@ class DPT(nn.Module):
         classes: channels of the returned logits.
         reductions: pixels of the picture per pixel of each level, along a side.
         prefix_tokens: tokens that follow each map: class token, registers.
-        decoder_readout: what to do with them: ``"cat"`` mixes the first into every patch, ``"add"`` adds their mean, ``"ignore"``.
+        decoder_readout: what to do with them: ``"cat"`` mixes the first into all patches, ``"add"`` their mean, or ``"ignore"``.
         decoder_intermediate_channels: width of each level before its resizing; for fewer levels the first numbers count.
         decoder_fusion_channels: width of the pyramid.
         decoder_use_norm: normalisation layer of the fusion, see `segnb.blocks.norm_layer`.
-        refine_coarsest: whether the coarsest level, to which nothing is added, is refined twice all the same, as by SMP; the
-            authors' code, and so transformers', refines it once.
+        refine_coarsest: whether the coarsest level, to which nothing is added, is refined twice as well (SMP); the authors and
+            transformers refine it once.
         align_corners: how maps and logits are enlarged; True for weights released by others.
     """
 
@@ -122,26 +112,22 @@ class DPT(nn.Module):
         if decoder_readout not in ("cat", "add", "ignore"):
             raise SegnbError(f"decoder_readout={decoder_readout!r}: give 'cat', 'add' or 'ignore'.")
         levels, width, norm = len(in_channels), decoder_fusion_channels, norm_layer(decoder_use_norm)
-        if len(decoder_intermediate_channels) < levels:
-            raise SegnbError(
-                f"decoder_intermediate_channels={decoder_intermediate_channels!r}: give {levels} numbers, one for each level."
-            )
+        middles = tuple(decoder_intermediate_channels)
+        if len(middles) < levels:
+            raise SegnbError(f"decoder_intermediate_channels={middles!r}: give {levels} numbers, one for each level.")
         self.align_corners = align_corners
-        self.readouts = nn.ModuleList()
-        if prefix_tokens and decoder_readout != "ignore":
-            self.readouts.extend(Readout(c) if decoder_readout == "cat" else AddReadout() for c in in_channels)
+        self.readout = decoder_readout if prefix_tokens else "ignore"
+        self.tell = nn.ModuleList(Readout(channels) for channels in in_channels if self.readout == "cat")
         self.reassemble = nn.ModuleList(
             reassemble(channels, middle, width, reduction / stride)
-            for channels, middle, reduction, stride in zip(
-                in_channels, decoder_intermediate_channels, reductions, self.strides, strict=False
-            )
+            for channels, middle, reduction, stride in zip(in_channels, middles, reductions, self.strides, strict=False)
         )
         # Coarse to fine, the order in which they are used.
         self.refine = nn.ModuleList(
             Residual(width, norm) if refine_coarsest or order else nn.Identity() for order in range(levels)
         )
         self.merge = nn.ModuleList(
-            nn.Sequential(Residual(width, norm), nn.Conv2d(width, width, 1)) for _ in range(levels)
+            nn.Sequential(Residual(width, norm), nn.Conv2d(width, width, 1)) for _ in in_channels
         )
         self.mix = ConvNormAct(width, width)
         self.classify = nn.Sequential(nn.Dropout(0.1), nn.Conv2d(width, classes, 1))
@@ -149,14 +135,14 @@ class DPT(nn.Module):
     def forward(self, features: list[Tensor]) -> Tensor:
         """Turn maps, shallow to deep, and their tokens into logits (B, classes, H/2, W/2)."""
         maps, tokens = features[: len(self.reassemble)], features[len(self.reassemble) :]
-        if self.readouts:
-            maps = [readout(x, t) for readout, x, t in zip(self.readouts, maps, tokens, strict=True)]
+        if self.readout == "cat":
+            maps = [tell(x, prefix) for tell, x, prefix in zip(self.tell, maps, tokens, strict=True)]
+        elif self.readout == "add":
+            maps = [x + prefix.mean(1)[..., None, None] for x, prefix in zip(maps, tokens, strict=True)]
         levels = [reassemble(x) for reassemble, x in zip(self.reassemble, maps, strict=True)]
         fused: Tensor | None = None
         for refine, merge, level in zip(self.refine, self.merge, levels[::-1], strict=True):
-            refined = refine(level)
-            if fused is not None:
-                refined = refined + resize_like(fused, refined, align_corners=self.align_corners)
-            fused = merge(refined)
+            x = refine(level)
+            fused = merge(x if fused is None else x + resize_like(fused, x, align_corners=self.align_corners))
         fused = F.interpolate(fused, scale_factor=2.0, mode="bilinear", align_corners=self.align_corners)
         return self.classify(self.mix(fused))

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segnb.blocks import ConvNormAct, group_norm, resize_like
+from segnb.blocks import ConvNormAct, group_norm, interpolation_mode, resize_like
 from segnb.errors import SegnbError
 
 
@@ -34,6 +34,7 @@ class FPN(nn.Module):
         decoder_pyramid_channels: width of the pyramid.
         decoder_segmentation_channels: width of the segmentation branch, a multiple of 32.
         decoder_merge_policy: ``"add"`` or ``"cat"``, how the levels of the segmentation branch are joined.
+        decoder_interpolation: ``"nearest"`` or ``"bilinear"``, how a coarse level is enlarged before it is added.
         decoder_dropout: probability of dropping a whole channel before the classifier.
         align_corners: how the branch and the logits are enlarged; True for weights released by SMP.
     """
@@ -48,6 +49,7 @@ class FPN(nn.Module):
         decoder_pyramid_channels: int = 256,
         decoder_segmentation_channels: int = 128,
         decoder_merge_policy: str = "add",
+        decoder_interpolation: str = "nearest",
         decoder_dropout: float = 0.2,
         align_corners: bool = False,
     ) -> None:
@@ -55,6 +57,7 @@ class FPN(nn.Module):
         if decoder_merge_policy not in ("add", "cat"):
             raise SegnbError(f"decoder_merge_policy={decoder_merge_policy!r}: give 'add' or 'cat'.")
         self.merge_policy, self.align_corners = decoder_merge_policy, align_corners
+        self.interpolation = interpolation_mode(decoder_interpolation)
         width, branch = decoder_pyramid_channels, decoder_segmentation_channels
         self.project = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in in_channels)
         self.branches = nn.ModuleList(
@@ -75,7 +78,7 @@ class FPN(nn.Module):
         """Turn features, fine to coarse, into logits (B, classes, H/4, W/4)."""
         pyramid = [project(feature) for project, feature in zip(self.project, features, strict=True)]
         for level in range(len(pyramid) - 2, -1, -1):
-            pyramid[level] = pyramid[level] + resize_like(pyramid[level + 1], pyramid[level], mode="nearest")
+            pyramid[level] = pyramid[level] + resize_like(pyramid[level + 1], pyramid[level], self.interpolation)
         merged = self.climb(pyramid, 0)
         if self.merge_policy == "cat":
             coarse_first = range(len(pyramid) - 1, 0, -1)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from segnb.blocks import ConvNormAct, check_deepest, norm_layer
+from segnb.blocks import ConvNormAct, check_deepest, norm_layer, resize_like
 
 LAST_WIDTH = 32
 
@@ -31,17 +31,17 @@ class LinkNetStep(nn.Module):
         super().__init__()
         narrow = max(1, in_channels // 4)
         self.narrow = ConvNormAct(in_channels, narrow, kernel_size=1, norm=norm)
-        self.double = nn.Sequential(
+        self.enlarge = nn.Sequential(
             nn.ConvTranspose2d(narrow, narrow, kernel_size=4, stride=2, padding=1), norm(narrow), nn.ReLU(inplace=True)
         )
         self.widen = ConvNormAct(narrow, out_channels, kernel_size=1, norm=norm)
 
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         """Return the finer map; without a skip, exactly twice the size. An empty skip only tells the size."""
-        x = self.widen(self.double(self.narrow(x)))
+        x = self.enlarge(self.narrow(x))
         if skip is None:
-            return x
-        x = x[..., : skip.shape[-2], : skip.shape[-1]]  # a skip of odd size has one row or column less
+            return self.widen(x)
+        x = self.widen(resize_like(x, skip, mode="nearest"))  # one row or column less where the skip has an odd size
         return x + skip if skip.shape[1] else x
 
 
@@ -58,9 +58,7 @@ class LinkNet(nn.Module):
     strides = (2, 4, 8, 16, 32)
     least_depth = 1
 
-    def __init__(
-        self, in_channels: Sequence[int], classes: int, *, decoder_use_norm: str | bool = "batchnorm"
-    ) -> None:
+    def __init__(self, in_channels: Sequence[int], classes: int, *, decoder_use_norm: str | bool = "batchnorm") -> None:
         super().__init__()
         check_deepest(in_channels)
         norm = norm_layer(decoder_use_norm)

@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segnb.blocks import ChannelWeights, ConvNormAct, UpBlock, interpolation_mode, norm_layer, resize_like, u_widths
@@ -41,12 +40,12 @@ class PositionAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Add to each pixel what it gathered."""
         query, key, value = (project(x).flatten(2).mT for project in (self.query, self.key, self.value))
+        likeness = query @ key.mT  # (B, h·w, h·w)
         if self.scrambled:
-            likeness = query @ key.mT
             weights = likeness.flatten(1).softmax(dim=1).reshape(likeness.shape)
             gathered = (weights @ value).reshape(x.shape)
         else:
-            gathered = F.scaled_dot_product_attention(query, key, value, scale=1.0).mT.reshape(x.shape)
+            gathered = (likeness.softmax(dim=2) @ value).mT.reshape(x.shape)
         return self.mix(x + gathered)
 
 

@@ -15,12 +15,13 @@
 The logits are (B, classes, H/4, W/4). Why: large kernels on small maps see nearly everything for little work, and a mean of the
 coarse map knows which details are worth keeping.
 Paper: Li et al., BMVC 2018, https://arxiv.org/abs/1805.10180, sections 3.1 and 3.2, figures 3 and 4.
-Differs from the paper: the pyramid of weights has one channel, and a sigmoid stands where figure 4 has a ReLU, as in SMP's weights.
+Differs from the paper: the pyramid of weights has one channel, and a sigmoid replaces figure 4's ReLU, as in SMP's weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,7 @@ from torch import Tensor, nn
 from segnb.blocks import PooledBatchNorm, resize_like
 from segnb.errors import SegnbError
 
+Resize = Callable[[Tensor, Tensor], Tensor]
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 
 
@@ -38,18 +40,12 @@ def conv_norm(in_channels: int, out_channels: int, kernel_size: int, act: type[n
     return nn.Sequential(conv, PooledBatchNorm(out_channels), act())
 
 
-def halve(x: Tensor) -> Tensor:
-    """Largest of each 2×2 pixels: (B, C, h, w) -> (B, C, ⌊h/2⌋, ⌊w/2⌋), but never fewer than one row and one column."""
-    rows, columns = (torch.sym_max(side // 2, 1) for side in x.shape[-2:])
-    return F.max_pool2d(x, 2, ceil_mode=True)[..., :rows, :columns]
-
-
 class PyramidAttention(nn.Module):
     """Weigh every place by what a small pyramid of large windows sees there, add the mean: (B, in, h, w) -> (B, width, h, w)."""
 
-    def __init__(self, in_channels: int, width: int, mode: str, align_corners: bool) -> None:
+    def __init__(self, in_channels: int, width: int, resize: Resize) -> None:
         super().__init__()
-        self.mode, self.align_corners = mode, align_corners
+        self.resize = resize
         self.project = conv_norm(in_channels, width, 1)
         self.summarise = nn.Sequential(nn.AdaptiveAvgPool2d(1), conv_norm(in_channels, width, 1))
         self.down = nn.ModuleList(
@@ -63,28 +59,30 @@ class PyramidAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Go down to an eighth of the size and back, then weigh."""
-        maps = [x]
+        rows, columns = x.shape[-2:]
+        # Fewer than 8 rows cannot be halved three times. The maximum is no branch, so an exported graph serves all sizes.
+        maps = [F.pad(x, (0, torch.sym_max(8 - columns, 0), 0, torch.sym_max(8 - rows, 0)))]
         for look in self.down:
-            maps.append(look(halve(maps[-1])))
+            maps.append(look(F.max_pool2d(maps[-1], 2)))
         weights = maps.pop()
         for look, finer in zip(self.up[::-1], maps[:0:-1], strict=True):
-            weights = look(finer) + resize_like(weights, finer, self.mode, self.align_corners)
-        weights = resize_like(weights, x, self.mode, self.align_corners)
+            weights = look(finer) + self.resize(weights, finer)
+        weights = self.resize(weights, maps[0])[..., :rows, :columns]
         return self.project(x) * weights + self.summarise(x)
 
 
 class GlobalAttention(nn.Module):
     """Let the coarse map choose among the fine one's channels: (B, fine, H, W), (B, width, h, w) -> (B, width, H, W)."""
 
-    def __init__(self, fine: int, width: int, mode: str, align_corners: bool) -> None:
+    def __init__(self, fine: int, width: int, resize: Resize) -> None:
         super().__init__()
-        self.mode, self.align_corners = mode, align_corners
+        self.resize = resize
         self.project = conv_norm(fine, width, 3)
         self.choose = nn.Sequential(nn.AdaptiveAvgPool2d(1), conv_norm(width, width, 1, nn.Sigmoid))
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """Return the enlarged coarse map with the chosen details added."""
-        return resize_like(coarse, fine, self.mode, self.align_corners) + self.project(fine) * self.choose(coarse)
+        return self.resize(coarse, fine) + self.project(fine) * self.choose(coarse)
 
 
 class PAN(nn.Module):
@@ -94,7 +92,7 @@ class PAN(nn.Module):
         in_channels: channels of each level, fine to coarse: (C2, C3, C4, C5).
         classes: channels of the returned logits.
         decoder_channels: width of the decoder.
-        decoder_interpolation: ``"bilinear"``, ``"bicubic"`` or ``"nearest"``, how maps are enlarged.
+        decoder_interpolation: ``"bilinear"``, ``"bicubic"`` or ``"nearest"``, how maps are enlarged on the way to the finest.
         encoder_output_stride: stride of c5: 16 as in the paper, or 8 or 32.
         align_corners: how maps and logits are enlarged; True for weights released by SMP.
     """
@@ -115,10 +113,11 @@ class PAN(nn.Module):
         if decoder_interpolation not in INTERPOLATIONS:
             raise SegnbError(f"decoder_interpolation={decoder_interpolation!r}: give {', '.join(INTERPOLATIONS)}.")
         self.align_corners = align_corners
-        how = (decoder_interpolation, align_corners and decoder_interpolation == "bilinear")
+        corners = align_corners and decoder_interpolation == "bilinear"
+        enlarge = partial(resize_like, mode=decoder_interpolation, align_corners=corners)
         *fine, coarse = in_channels
-        self.attend = PyramidAttention(coarse, decoder_channels, *how)
-        self.climb = nn.ModuleList(GlobalAttention(channels, decoder_channels, *how) for channels in fine)
+        self.attend = PyramidAttention(coarse, decoder_channels, partial(resize_like, align_corners=align_corners))
+        self.climb = nn.ModuleList(GlobalAttention(channels, decoder_channels, enlarge) for channels in fine)
         self.classify = nn.Conv2d(decoder_channels, classes, 3, padding=1)
 
     def forward(self, features: list[Tensor]) -> Tensor:

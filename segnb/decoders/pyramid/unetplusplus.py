@@ -5,7 +5,7 @@
     row 1, H/4   x10 ─▶ x11 ─▶ x12 ─▶ x13
                        ↗      ↗      ↗
     row 2, H/8   x20 ─▶ x21 ─▶ x22               x00 … x40: the encoder's maps c1 … c5
-                       ↗      ↗                  ↗: enlarge twice
+                       ↗      ↗                  ↗: ×2
     row 3, H/16  x30 ─▶ x31                      ─▶: every map to the left in the row, not only the nearest
                        ↗                         each x: all of these concatenated, 2 × conv
     row 4, H/32  x40

@@ -1,18 +1,18 @@
 """UPerNet: what the whole picture shows goes down the pyramid, then one convolution reads all levels at once.
 
-    c5 ─ means of 1×1, 2×2, 3×3, 6×6 windows, concat, 3×3 ── p5 ──────────── ×8 ─┐
-                                                              │ ×2                │
-    c4 ─ 1×1 ──────────────────────────────────────────────── + ─ p4 ─ 3×3 ─ ×4 ─┼─ concat ─ 3×3 ─ classify ─▶ (B, classes, H/4, W/4)
-                                                                  │ ×2            │  (4·256)
-    c3 ─ 1×1 ──────────────────────────────────────────────────── + p3 ─ 3×3 ─ ×2┤
-                                                                    │ ×2          │
-    c2 ─ 1×1 ────────────────────────────────────────────────────── + p2 ─ 3×3 ──┘
+    c5 ── means of 1×1, 2×2, 3×3 and 6×6 windows, concat, 3×3 ── p5 ───────────── ×8 ─┐
+                                                                 │ ×2                 │
+    c4 ── 1×1 ────────────────────────────────────────────────── + ── p4 ── 3×3 ─ ×4 ─┤
+                                                                      │ ×2            ├─ concat (4·256) ── 3×3 ── classify
+    c3 ── 1×1 ─────────────────────────────────────────────────────── + ── p3 ─ 3×3 ×2┤              ─▶ (B, classes, H/4, W/4)
+                                                                           │ ×2       │
+    c2 ── 1×1 ──────────────────────────────────────────────────────────── + p2 ─ 3×3 ┘
 
 Every p has 256 channels and its level's size: c2 H/4 … c5 H/32.
-Why: deep maps hardly see as far as they could; pooled windows give them the whole scene, and the pyramid gives it back its edges.
+Why: deep maps see less far than they could. Pooled windows add the whole scene; the pyramid gives it back its edges.
 Paper: Xiao et al., ECCV 2018, https://arxiv.org/abs/1807.10221, section 3.1 and figure 4.
-Differs from the paper: each level is normalised first, because the maps of transformers and ConvNeXts are sums that nobody
-normalised (Liu et al., ICCV 2021, https://arxiv.org/abs/2103.14030, and SMP's and transformers' weights do so).
+Differs from the paper: each level is normalised first, since the maps of transformers and ConvNeXts are sums that nothing has
+normalised; the weights of SMP and transformers need it.
 """
 
 from __future__ import annotations
@@ -84,9 +84,7 @@ class UPerNet(nn.Module):
         )
         self.pool = PyramidPooling(coarsest, width, norm)
         # Coarse to fine, the order in which they are used.
-        self.project = nn.ModuleList(
-            ConvNormAct(channels, width, kernel_size=1, norm=norm) for channels in finer[::-1]
-        )
+        self.project = nn.ModuleList(ConvNormAct(channels, width, kernel_size=1, norm=norm) for channels in finer[::-1])
         self.refine = nn.ModuleList(ConvNormAct(width, width, norm=norm) for _ in finer)
         self.mix = ConvNormAct(width * len(in_channels), width, norm=norm)
         self.classify = nn.Conv2d(width, classes, 1)

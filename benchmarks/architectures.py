@@ -1,0 +1,122 @@
+"""The README's table of architectures: papers, proofs, sizes.
+
+    python benchmarks/architectures.py
+
+Runs the parity tests (about two minutes), which note the largest difference between our logits and the reference's, as a share
+of the largest logit; counts parameters and multiply-adds; writes benchmarks/results/architectures.json and README.md's table.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from segnb.decoders import DECODERS
+from segnb.files import write_atomically
+from segnb.models import create_model
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "architectures.json"
+LIBRARIES = {"smp": "SMP", "torchvision": "torchvision", "transformers": "transformers"}
+# What parameters and multiply-adds are counted with.
+ENCODERS = {"dpt": ("vit_base_patch16_224", 224)}
+USUAL = ("resnet34", 256)
+
+
+def differences() -> dict[str, dict[str, float]]:
+    """Run the parity tests: for each architecture and library the largest difference that a test met."""
+    with tempfile.TemporaryDirectory() as folder:
+        notes = Path(folder) / "notes"
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:nbval",
+            "-o",
+            "addopts=",
+            "-m",
+            "parity",
+            "tests/parity",
+        ]
+        subprocess.run(command, cwd=ROOT, env={**os.environ, "SEGNB_PARITY_NOTES": str(notes)}, check=True)
+        lines = notes.read_text().splitlines()
+    found: dict[str, dict[str, float]] = collections.defaultdict(dict)
+    names = sorted(DECODERS, key=len, reverse=True)
+    for line in lines:
+        test, difference = line.rsplit("\t", 1)
+        library = next(name for name in LIBRARIES if f"test_{name}" in test)
+        arch = next(
+            (name for name in names if re.search(rf"[\[_-]{name}([\]_0-9-]|$)", test.split("::", 1)[1].lower())), None
+        )
+        if arch is not None:
+            found[arch][library] = max(found[arch].get(library, 0.0), float(difference))
+    return found
+
+
+def measure(arch: str) -> dict[str, Any]:
+    """Count parameters and multiply-adds on the meta device; binary, three channels."""
+    encoder, side = ENCODERS.get(arch, USUAL)
+    with torch.device("meta"):
+        model = create_model(arch, encoder, None).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.empty(1, 3, side, side, device="meta"))
+    return {
+        "encoder": encoder,
+        "size": side,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "gmac": round(counter.get_total_flops() / 2e9, 2),
+    }
+
+
+def paper(arch: str) -> str:
+    """Link of the paper, from the file's first lines."""
+    text = sys.modules[DECODERS[arch].__module__].__doc__
+    return re.search(r"Paper:.*?(https://\S+?)[,.;)\s]", text + " ", re.DOTALL)[1]
+
+
+def table(results: dict[str, Any]) -> str:
+    """Write the README's table."""
+    rows = [
+        "| name | file | paper | parameters | GMAC | same logits as, and reads the checkpoints of |",
+        "|---|---|---|---|---|---|",
+    ]
+    for arch, entry in sorted(results.items()):
+        file = DECODERS[arch].__module__.replace(".", "/") + ".py"
+        proofs = ", ".join(f"{LIBRARIES[name]} ({value:.0e})" for name, value in sorted(entry["differences"].items()))
+        size = f"{entry['parameters'] / 1e6:.1f} M | {entry['gmac']:.1f}"
+        rows.append(
+            f"| `{arch}` | [{file.removeprefix('segnb/decoders/')}]({file}) | {entry['paper']} | {size} | {proofs} |"
+        )
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Measure, and write results and README."""
+    found = differences()
+    results = {arch: {"paper": paper(arch), **measure(arch), "differences": found[arch]} for arch in sorted(DECODERS)}
+    write_atomically(RESULTS, lambda path: path.write_text(json.dumps(results, indent=1) + "\n"))
+    readme = ROOT / "README.md"
+    text = re.sub(
+        r"(<!-- models:.*?-->\n).*?(\n<!-- end -->)",
+        lambda match: match[1] + table(results) + match[2],
+        readme.read_text(encoding="utf-8"),
+        flags=re.DOTALL,
+    )
+    write_atomically(readme, lambda path: path.write_text(text, encoding="utf-8"))
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
