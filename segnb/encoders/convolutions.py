@@ -61,8 +61,8 @@ def with_plain_padding(backbone: nn.Module, padded_for: int | None = None) -> nn
 def dilate_whole_stages(backbone: nn.Module) -> None:
     """Give every convolution of a dilated stage the stage's dilation.
 
-    timm leaves the first block of the stage as it is, so that its input meets no gaps; SMP and torchvision dilate it too, and
-    their weights expect it.
+    timm leaves the first block of the stage as it is, so that its input meets no gaps; SMP, and torchvision in MobileNetV3,
+    dilate it too, and their weights expect it.
     """
     stages: dict[str, list[nn.Conv2d]] = {}
     for name, conv in backbone.named_modules():

@@ -27,11 +27,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segnb.encoders.convolutions import dilate_whole_stages, with_plain_padding
+from segnb.encoders.convolutions import with_plain_padding
 from segnb.encoders.names import check_name, timm_name
 from segnb.encoders.sizes import ODD_SIZES, accepted_sizes, is_channels_last, map_shapes, reductions_of, shrunk
 from segnb.encoders.taps import Tapped
-from segnb.encoders.variants import pad_before_shift, resize_positions_bilinearly
+from segnb.encoders.variants import CHANGES, change
 from segnb.encoders.weights import build
 from segnb.errors import SegnbError
 
@@ -39,15 +39,7 @@ from segnb.errors import SegnbError
 logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
 
 # Options that are not timm's.
-TWEAKS = (
-    "dilate_first",
-    "layer_norm_eps",
-    "taps",
-    "pad_windows",
-    "padded_for",
-    "pad_before_shift",
-    "bilinear_positions",
-)
+TWEAKS = ("taps", "pad_windows", "padded_for", *CHANGES)
 # Keywords with which timm's transformers accept pictures of any size, tried in this order.
 ANY_SIZE_OPTIONS: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 
@@ -65,8 +57,8 @@ class Encoder(nn.Module):
         indices: the backbone's own levels to return, instead of the ones that fit the strides best.
         raw: return the maps at the sizes the backbone makes them, and after them its prefix tokens, (B, tokens, C) for each
             level, if it has any; the image must have a size that the backbone accepts, see `pad`.
-        options: keywords for timm; and ``dilate_first``: whether a dilated stage is dilated from its first convolution on, as
-            in SMP and torchvision (timm starts at the second block); ``layer_norm_eps``: of every layer normalisation;
+        options: keywords for timm; and ``dilate_first``: whether a dilated stage is dilated from its first convolution on
+            (timm starts at the second block); ``layer_norm_eps``: of every layer normalisation;
             ``taps`` and ``pad_windows``: see `Tapped`; ``padded_for``: see `with_plain_padding`; ``pad_before_shift`` and
             ``bilinear_positions``: see `segnb.encoders.variants`.
 
@@ -123,14 +115,7 @@ class Encoder(nn.Module):
         used = sorted({level for level in levels if level is not None})
         keywords["out_indices"] = tuple(blueprint.feature_info.out_indices[level] for level in used)
         self.backbone = with_plain_padding(build(source, weights, keywords), tweaks["padded_for"])
-        if tweaks["dilate_first"]:
-            dilate_whole_stages(self.backbone)
-        if tweaks["layer_norm_eps"]:
-            set_layer_norm_eps(self.backbone, tweaks["layer_norm_eps"])
-        if tweaks["pad_before_shift"]:
-            pad_before_shift(self.backbone)
-        if tweaks["bilinear_positions"]:
-            resize_positions_bilinearly(self.backbone)
+        change(self.backbone, tweaks)
         self.positions = [None if level is None else used.index(level) for level in levels]
         self.channels = [0 if level is None else shapes[level][0] for level in levels]
         self.reductions = [0 if level is None else found[level] for level in levels]
@@ -275,13 +260,6 @@ def count_prefix_tokens(backbone: nn.Module) -> int:
     if forward is None or "return_prefix_tokens" not in inspect.signature(forward).parameters:
         return 0
     return int(getattr(model, "num_prefix_tokens", 0))
-
-
-def set_layer_norm_eps(backbone: nn.Module, eps: float) -> None:
-    """Set the small number under the root of every layer normalisation."""
-    for module in backbone.modules():
-        if isinstance(module, nn.LayerNorm):
-            module.eps = eps
 
 
 def spread(statistics: Sequence[float], in_channels: int) -> list[float]:

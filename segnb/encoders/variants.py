@@ -5,12 +5,16 @@ Weights from there give the same logits only if these are the same too.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from timm.models.swin_transformer import SwinTransformerBlock
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from segnb.encoders.convolutions import dilate_whole_stages
 from segnb.encoders.sizes import shrunk
 
 
@@ -49,3 +53,26 @@ def resize_positions_bilinearly(backbone: nn.Module) -> None:
     for module in backbone.modules():
         if type(module) is VisionTransformer and module.num_prefix_tokens == 1 and not module.no_embed_class:
             module.__class__ = BilinearVisionTransformer
+
+
+def set_layer_norm_eps(backbone: nn.Module, eps: float) -> None:
+    """Set the small number under the root of every layer normalisation."""
+    for module in backbone.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.eps = eps
+
+
+# Options of an encoder that change the finished backbone.
+CHANGES: dict[str, Callable[[nn.Module, Any], None]] = {
+    "dilate_first": lambda backbone, _: dilate_whole_stages(backbone),
+    "layer_norm_eps": set_layer_norm_eps,
+    "pad_before_shift": lambda backbone, _: pad_before_shift(backbone),
+    "bilinear_positions": lambda backbone, _: resize_positions_bilinearly(backbone),
+}
+
+
+def change(backbone: nn.Module, tweaks: Mapping[str, Any]) -> None:
+    """Make the changes that are asked for."""
+    for name, function in CHANGES.items():
+        if tweaks.get(name):
+            function(backbone, tweaks[name])

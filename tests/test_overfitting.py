@@ -1,0 +1,60 @@
+"""Every architecture can learn by heart: eight street scenes, a small encoder, a bounded number of steps."""
+
+import albumentations as A
+import pytest
+import torch
+
+import segnb
+from segnb.losses import get_loss
+from segnb.metrics import ConfusionMatrix
+from segnb.models import create_model, list_models
+
+STEPS, LR = 240, 1e-2
+CROP = (48, 64)
+# What is learnt by heart must not be thinner than a pixel of the logits: crops are enlarged for those of stride 8.
+SIZES = {"fcn": (128, 176), "lraspp": (128, 176), "pspnet": (128, 176), "deeplabv3": (128, 176)}
+# Narrow decoders, where the papers' are made for large encoders.
+OPTIONS = {
+    "deeplabv3": {"decoder_channels": 48},
+    "deeplabv3plus": {"decoder_channels": 48},
+    "dpt": {"encoder_name": "test_vit", "decoder_intermediate_channels": (32,) * 4, "decoder_fusion_channels": 48},
+    "fpn": {"decoder_pyramid_channels": 64, "decoder_segmentation_channels": 64},
+    "pspnet": {"psp_out_channels": 64},
+    "segformer": {"decoder_segmentation_channels": 64},
+    "upernet": {"decoder_channels": 48},
+}
+
+
+def eight_scenes(size):
+    train, _ = segnb.load_sample("street")
+    data = train.subset(range(8)).with_transform(A.Compose([A.CenterCrop(*CROP), A.Resize(*size)]))
+    images, labels = zip(*(data[index] for index in range(8)), strict=True)
+    return torch.stack(images), torch.stack(labels), train.classes
+
+
+def miou(model, images, labels):
+    counts = ConfusionMatrix(model.num_classes)
+    with torch.no_grad():
+        counts.update(model.eval()(images).argmax(1), labels)
+    return counts.miou()
+
+
+@pytest.mark.parametrize("arch", list_models())
+def test_it_learns_eight_scenes_by_heart(arch):
+    images, labels, classes = eight_scenes(SIZES.get(arch, (64, 88)))
+    torch.manual_seed(0)
+    options = {"encoder_name": "test_resnet", **OPTIONS.get(arch, {})}
+    model, loss = create_model(arch, encoder_weights=None, classes=classes, **options), get_loss("ce+dice")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LR)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=STEPS)
+    best = 0.0
+    for step in range(1, STEPS + 1):
+        loss(model.train()(images), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        if step % 20 == 0:
+            best = max(best, miou(model, images, labels))
+            if best >= 0.9:
+                return
+    pytest.fail(f"{arch} reached an mIoU of {best:.3f} after {STEPS} steps")
