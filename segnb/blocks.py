@@ -80,6 +80,14 @@ def resize_like(x: Tensor, reference: Tensor, mode: str = "bilinear", align_corn
     return F.interpolate(x, size=size, mode=mode, align_corners=align_corners)
 
 
+def crop(x: Tensor, height: int, width: int) -> Tensor:
+    """Cut (B, C, H, W) to its first rows and columns.
+
+    As a copy: a slice is contiguous at some sizes only, and an exported graph would be bound to those.
+    """
+    return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
+
+
 def grid_windows(side: int, bins: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Cut one side of a map into windows as adaptive pooling does: each is made of all pixels that it touches.
 

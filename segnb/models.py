@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segnb.blocks import crop
 from segnb.decoders import DECODERS
 from segnb.decoders.pyramid.fcn import FCN
 from segnb.draw import palette
@@ -158,7 +159,7 @@ class SegmentationModel(nn.Module):
         if torch.compiler.is_compiling() or logits.shape[-2:] != image.shape[-2:]:
             align_corners = getattr(self.decoder, "align_corners", False)
             logits = F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=align_corners)
-        return logits[..., : size[0], : size[1]] if self.encoder.raw else logits
+        return crop(logits, *size) if self.encoder.raw else logits
 
     def freeze_encoder(self) -> None:
         """Keep the encoder as it is: no gradients, and in eval mode whatever `train` says (batch statistics, dropped paths)."""

@@ -381,3 +381,22 @@ def test_pooled_batch_norm_of_one_uses_running_statistics():
     torch.testing.assert_close(norm(two), torch.nn.functional.batch_norm(two, None, None, training=True))
     norm.eval()
     torch.testing.assert_close(norm(two)[:1], norm(x))
+
+
+# --- One graph --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arch", "encoder_name"), [*((arch, TINY) for arch in ARCHITECTURES), ("dpt", "test_vit"), ("unet", "test_vit")]
+)
+def test_one_exported_graph_serves_every_size(arch, encoder_name):
+    model = create_model(arch, encoder_name, None, classes=2).eval()
+    free = {"image": {0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}}
+    with torch.no_grad():
+        graph = torch.export.export(model, (torch.randn(2, 3, 129, 193),), dynamic_shapes=free).module()
+        for size in (
+            (1, 3, 131, 210),
+            *([] if arch == "pan" else [(3, 3, 64, 96)]),
+        ):  # PAN's pyramid ends at 129 pixels
+            image = torch.randn(*size)
+            torch.testing.assert_close(graph(image), model(image), atol=1e-5, rtol=1e-5)

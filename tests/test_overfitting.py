@@ -21,6 +21,7 @@ OPTIONS = {
     "fpn": {"decoder_pyramid_channels": 64, "decoder_segmentation_channels": 64},
     "pspnet": {"psp_out_channels": 64},
     "segformer": {"decoder_segmentation_channels": 64},
+    "unetplusplus": {"decoder_channels": (64, 48, 32, 24, 16)},
     "upernet": {"decoder_channels": 48},
 }
 

@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segnb.blocks import crop
 from segnb.encoders.convolutions import with_plain_padding
 from segnb.encoders.names import check_name, timm_name
 from segnb.encoders.sizes import ODD_SIZES, accepted_sizes, is_channels_last, map_shapes, reductions_of, shrunk
@@ -157,7 +158,7 @@ class Encoder(nn.Module):
                 x = F.interpolate(x, size=(rows, columns), mode="bilinear", align_corners=False)
             elif not exact:
                 x = F.interpolate(x, size=shrunk(padded.shape[-2:], stride), mode="bilinear", align_corners=False)
-            pyramid.append(x if padded is image else x[..., :rows, :columns])
+            pyramid.append(x if padded is image else crop(x, rows, columns))
         return pyramid
 
     def _forward_raw(self, image: Tensor) -> list[Tensor]:

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segnb.blocks import PooledBatchNorm, resize_like
+from segnb.blocks import PooledBatchNorm, crop, resize_like
 from segnb.errors import SegnbError
 
 Resize = Callable[[Tensor, Tensor], Tensor]
@@ -67,7 +67,7 @@ class PyramidAttention(nn.Module):
         weights = maps.pop()
         for look, finer in zip(self.up[::-1], maps[:0:-1], strict=True):
             weights = look(finer) + self.resize(weights, finer)
-        weights = self.resize(weights, maps[0])[..., :rows, :columns]
+        weights = crop(self.resize(weights, maps[0]), rows, columns)
         return self.project(x) * weights + self.summarise(x)
 
 
