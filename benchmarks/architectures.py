@@ -83,7 +83,7 @@ def measure(arch: str) -> dict[str, Any]:
 def paper(arch: str) -> str:
     """Link of the paper, from the file's first lines."""
     text = sys.modules[DECODERS[arch].__module__].__doc__
-    return re.search(r"Paper:.*?(https://\S+?)[,.;)\s]", text + " ", re.DOTALL)[1]
+    return re.search(r"Paper:.*?(https://\S+)", text, re.DOTALL)[1].rstrip(".,;)")
 
 
 def table(results: dict[str, Any]) -> str:
@@ -97,7 +97,7 @@ def table(results: dict[str, Any]) -> str:
         proofs = ", ".join(f"{LIBRARIES[name]} ({value:.0e})" for name, value in sorted(entry["differences"].items()))
         size = f"{entry['parameters'] / 1e6:.1f} M | {entry['gmac']:.1f}"
         rows.append(
-            f"| `{arch}` | [{file.removeprefix('segnb/decoders/')}]({file}) | {entry['paper']} | {size} | {proofs} |"
+            f"| `{arch}` | [{file.removeprefix('segnb/decoders/')}]({file}) | {paper(arch)} | {size} | {proofs} |"
         )
     return "\n".join(rows)
 
@@ -105,8 +105,14 @@ def table(results: dict[str, Any]) -> str:
 def main() -> None:
     """Measure, and write results and README."""
     found = differences()
-    results = {arch: {"paper": paper(arch), **measure(arch), "differences": found[arch]} for arch in sorted(DECODERS)}
+    results = {arch: {**measure(arch), "differences": found[arch]} for arch in sorted(DECODERS)}
     write_atomically(RESULTS, lambda path: path.write_text(json.dumps(results, indent=1) + "\n"))
+    write_readme(results)
+    print(table(results))
+
+
+def write_readme(results: dict[str, Any]) -> None:
+    """Put the table into README.md."""
     readme = ROOT / "README.md"
     text = re.sub(
         r"(<!-- models:.*?-->\n).*?(\n<!-- end -->)",
@@ -115,7 +121,6 @@ def main() -> None:
         flags=re.DOTALL,
     )
     write_atomically(readme, lambda path: path.write_text(text, encoding="utf-8"))
-    print(table(results))
 
 
 if __name__ == "__main__":

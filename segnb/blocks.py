@@ -224,23 +224,14 @@ def u_widths(decoder_channels: Sequence[int] | None, in_channels: Sequence[int])
         in_channels: channels of each level that the decoder reads, fine to coarse: as many as there are steps.
 
     Raises:
-        SegnbError: not a number for each step; or nothing to start from.
+        SegnbError: not a number for each step.
     """
-    check_deepest(in_channels)
     steps = len(in_channels)
     if decoder_channels is None:
         return list(U_WIDTHS[-steps:])
     if not isinstance(decoder_channels, Sequence) or len(decoder_channels) != steps or min(decoder_channels) < 1:
         raise SegnbError(f"decoder_channels={decoder_channels!r}: give {steps} numbers, coarse to fine.")
     return list(decoder_channels)
-
-
-def check_deepest(in_channels: Sequence[int]) -> None:
-    """Refuse an encoder that ends before its first map."""
-    if not in_channels[-1]:
-        raise SegnbError(
-            f"encoder_depth={len(in_channels)} ends before the first map of this encoder: give {len(in_channels) + 1} or more."
-        )
 
 
 class UpBlock(nn.Module):

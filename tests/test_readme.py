@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import torch
+
 import segnb
 from segnb.decoders import DECODERS
 
@@ -17,11 +19,17 @@ def section(name):
 
 
 def test_model_table_is_the_registry():
-    rows = re.findall(r"\| `(\w+)` \| `([\w/.]+)` \| (\S+) \|", section("models"))
-    assert [name for name, _, _ in rows] == segnb.list_models()
-    for name, file, paper in rows:
+    rows = re.findall(
+        r"\| `(\w+)` \| \[[\w/.]+\]\(([\w/.]+)\) \| (\S+) \| ([\d.]+) M \| [\d.]+ \| (.+) \|", section("models")
+    )
+    assert [name for name, *_ in rows] == segnb.list_models()
+    for name, file, paper, millions, proofs in rows:
         assert DECODERS[name].__module__.replace(".", "/") + ".py" == file
         assert paper in (ROOT / file).read_text(encoding="utf-8")
+        assert max(float(share) for share in re.findall(r"\(([\de.+-]+)\)", proofs)) <= 1e-4
+        with torch.device("meta"):
+            model = segnb.create_model(name, "vit_base_patch16_224" if name == "dpt" else "resnet34", None)
+        assert f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.1f}" == millions
 
 
 def test_tree_names_every_module_and_nothing_else():

@@ -190,5 +190,5 @@ def test_wrong_options(arch, options, message):
 
 @pytest.mark.parametrize("arch", REFERENCES)
 def test_an_encoder_that_begins_too_late(arch):
-    with pytest.raises(SegnbError, match="encoder_depth=1 ends before the first map of this encoder: give 2 or more"):
+    with pytest.raises(SegnbError, match="'test_convnext' has no map of stride 2 or less: give a larger encoder_depth"):
         create_model(arch, "test_convnext", None, encoder_depth=1)

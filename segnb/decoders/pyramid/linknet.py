@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from segnb.blocks import ConvNormAct, check_deepest, norm_layer, resize_like
+from segnb.blocks import ConvNormAct, norm_layer, resize_like
 
 LAST_WIDTH = 32
 
@@ -60,7 +60,6 @@ class LinkNet(nn.Module):
 
     def __init__(self, in_channels: Sequence[int], classes: int, *, decoder_use_norm: str | bool = "batchnorm") -> None:
         super().__init__()
-        check_deepest(in_channels)
         norm = norm_layer(decoder_use_norm)
         *skips, width = in_channels
         self.steps = nn.ModuleList()
