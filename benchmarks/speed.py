@@ -1,6 +1,6 @@
 """Forward pass and training step of every architecture beside SMP's and torchvision's: same encoder, weights and pictures.
 
-    python benchmarks/speed.py [--only unet fpn] [--rounds 9] [--threads 2] [--no-onnx] [--clock cpu]
+    python benchmarks/speed.py [--only unet fpn] [--rounds 7] [--threads 2] [--no-onnx] [--clock cpu]
 
 The other library makes a model with random weights; segnb reads its checkpoint with the code that users use. Then they take turns
 in one process, a call each, so that a noisy machine slows all: the other's forward pass, segnb's, that of `segnb.optimize`, and
@@ -19,6 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import segnb
 from segnb.files import write_atomically
-from segnb.optimizing import convolution
+from segnb.optimizing import layers
 from segnb.pretrained.smp import ARCHITECTURES
 
 RESULTS = Path(__file__).parent / "results"
@@ -117,15 +118,17 @@ def training_step(model: nn.Module, image: Tensor, target: Tensor) -> Callable[[
     return step
 
 
-def take_turns(calls: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
-    """Milliseconds of each call in each round, after two rounds to warm up."""
+def take_turns(
+    calls: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
+    """Milliseconds of each call in each round, after one round to warm up."""
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds + 2):
+    for _ in range(rounds + 1):
         for name, call in calls.items():
             began = clock()
             call()
             times[name].append(1000 * (clock() - began))
-    return {name: values[2:] for name, values in times.items()}
+    return {name: values[1:] for name, values in times.items()}
 
 
 def ratio(times: dict[str, list[float]], other: str, ours: str) -> float:
@@ -147,12 +150,12 @@ def profiled(call: Callable[[], object], runs: int = 3) -> dict[str, float]:
 
 def multiply_adds(model: nn.Module, image: Tensor) -> float:
     """Multiply-adds of a forward pass, in 10⁹; step by step, for the counter does not know oneDNN's operators."""
-    available, convolution.AVAILABLE = convolution.AVAILABLE, False
+    available, layers.AVAILABLE = layers.AVAILABLE, False
     try:
         with FlopCounterMode(display=False) as counter:
             model(image)
     finally:
-        convolution.AVAILABLE = available
+        layers.AVAILABLE = available
     return counter.get_total_flops() / 2e9
 
 
@@ -175,18 +178,18 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(0)
     case = torchvision_case(name) if name in TORCHVISION else smp_case(name)
     other, ours = case.other.eval(), case.ours.eval()
-    fast = segnb.optimize(ours)
+    models = {"other": other, "ours": ours, "fast": segnb.optimize(ours)}
     image = torch.randn(1, 3, case.size, case.size)
     clock = CLOCKS[options.clock]
     with torch.inference_mode():
-        calls = {"other": lambda: other(image), "ours": lambda: ours(image), "fast": lambda: fast(image)}
-        expected = logits_of(calls["other"]())[0]
-        differences = [float((logits_of(calls[key]())[0] - expected).abs().max()) for key in ("ours", "fast")]
+        calls = {key: partial(model, image) for key, model in models.items()}
+        expected, *found = (logits_of(call())[0] for call in calls.values())
         forward = take_turns(calls, options.rounds, clock)
-        before, after = profiled(calls["other"]), profiled(calls["fast"])
-        work = [multiply_adds(model, image) for model in (other, ours, fast)]
-        onnx = measure_onnx({"plain": ours, "optimised": fast}, image, options) if name in options.onnx else {}
-    del fast
+        where_to = {"other": profiled(calls["other"]), "optimised": profiled(calls["fast"])}
+        work = [multiply_adds(model, image) for model in models.values()]
+        onnx = (
+            measure_onnx({"plain": ours, "optimised": models["fast"]}, image, options) if name in options.onnx else {}
+        )
     batch = torch.randn(BATCH, 3, case.size, case.size)
     target = (torch.rand(BATCH, 1, case.size, case.size) > 0.5).float()
     steps = {key: training_step(model, batch, target) for key, model in (("other", other), ("ours", ours))}
@@ -195,14 +198,14 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "library": case.library,
         "encoder": case.encoder,
         "size": case.size,
-        "difference": max(differences) / float(expected.abs().max()),
+        "difference": float(max((each - expected).abs().max() for each in found) / expected.abs().max()),
         "other_ms": statistics.median(forward["other"]),
         "forward_ratio": ratio(forward, "other", "ours"),
         "optimised_ratio": ratio(forward, "other", "fast"),
         "training_ms": statistics.median(training["other"]),
         "training_ratio": ratio(training, "other", "ours"),
         "multiply_adds": work,
-        "profile": {"other": before, "optimised": after},
+        "profile": where_to,
         **onnx,
         "machine": f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}, {options.clock} clock",
         "date": time.strftime("%Y-%m-%d"),
@@ -248,12 +251,15 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     )
     return (
         "# Speed against SMP and torchvision\n\n"
-        f"`python benchmarks/speed.py` on {row['machine']}, {row['date']}. × is how many times faster segnb is (medians of turns "
-        f"taken in one process); forward passes of one picture, training steps of {BATCH}. The last column: where the other library's "
-        "forward pass spends time that the optimised one does not, as the profiler sees it. Difference: of the logits, largest, "
-        "relative to the largest logit. ONNX Runtime: the optimised file against the plain one.\n\n"
-        "| architecture | other | encoder | its forward | segnb | optimised | its training step | segnb | ONNX Runtime | difference "
-        "| where it goes |\n|---|---|---|---|---|---|---|---|---|---|---|\n" + "\n".join(lines) + "\n\n" + means
+        f"`python benchmarks/speed.py` on {row['machine']}, {row['date']}. Forward passes of one picture, training steps of "
+        f"{BATCH}; × is how many times faster segnb is, the median of turns taken in one process. ONNX Runtime: the optimised "
+        "model's file against the plain one's. Difference: of the logits, the largest, relative to the largest logit. Last "
+        "column: the time of the other's forward pass that the optimised one does not need, as the profiler sees it.\n\n"
+        "| architecture | other | encoder | its forward | segnb | optimised | its training step | segnb | ONNX Runtime "
+        "| difference | where it goes |\n|---|---|---|---|---|---|---|---|---|---|---|\n"
+        + "\n".join(lines)
+        + "\n\n"
+        + means
     )
 
 
@@ -262,7 +268,7 @@ def main() -> None:
     names = [*ARCHITECTURES.values(), *TORCHVISION]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
-    parser.add_argument("--rounds", type=int, default=9, help="of forward passes; half as many of training steps")
+    parser.add_argument("--rounds", type=int, default=7, help="of forward passes; half as many of training steps")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: with one thread, on a busy machine")
     parser.add_argument("--no-onnx", dest="onnx", action="store_const", const=(), default=ONNX)

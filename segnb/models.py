@@ -61,7 +61,10 @@ class SegmentationModel(nn.Module):
         label_names: names of the labels 0, 1, ...; a binary model has two: background and its class.
         palette: (labels, 3) uint8, the colour of each label.
         notes: where the weights come from and under which licence, as far as their file says.
+        inference_only: whether it can be neither trained nor saved, see `segnb.optimize`.
     """
+
+    inference_only = False
 
     def __init__(
         self,

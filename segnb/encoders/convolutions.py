@@ -58,6 +58,14 @@ def with_plain_padding(backbone: nn.Module, padded_for: int | None = None) -> nn
     return backbone
 
 
+def without_idle_dilation(backbone: nn.Module) -> nn.Module:
+    """Take the dilation from 1×1 convolutions, where it means nothing; PyTorch computes dilated ones by a slower way."""
+    for conv in backbone.modules():
+        if isinstance(conv, nn.Conv2d) and conv.kernel_size == (1, 1):
+            conv.dilation = (1, 1)
+    return backbone
+
+
 def dilate_whole_stages(backbone: nn.Module) -> None:
     """Give every convolution of a dilated stage the stage's dilation.
 

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segnb.blocks import crop
-from segnb.encoders.convolutions import with_plain_padding
+from segnb.encoders.convolutions import with_plain_padding, without_idle_dilation
 from segnb.encoders.names import check_name, timm_name
 from segnb.encoders.sizes import ODD_SIZES, accepted_sizes, is_channels_last, map_shapes, reductions_of, shrunk
 from segnb.encoders.taps import Tapped
@@ -115,8 +115,9 @@ class Encoder(nn.Module):
             )
         used = sorted({level for level in levels if level is not None})
         keywords["out_indices"] = tuple(blueprint.feature_info.out_indices[level] for level in used)
-        self.backbone = with_plain_padding(build(source, weights, keywords), tweaks["padded_for"])
-        change(self.backbone, tweaks)
+        backbone = with_plain_padding(build(source, weights, keywords), tweaks["padded_for"])
+        change(backbone, tweaks)
+        self.backbone = without_idle_dilation(backbone)
         self.positions = [None if level is None else used.index(level) for level in levels]
         self.channels = [0 if level is None else shapes[level][0] for level in levels]
         self.reductions = [0 if level is None else found[level] for level in levels]

@@ -32,6 +32,9 @@ def save_model(model: SegmentationModel, folder: str | Path) -> Path:
 
     Returns:
         The folder.
+
+    Raises:
+        SegnbError: the model was optimised.
     """
     return write_model(model, model.state_dict(), folder)
 
@@ -40,6 +43,10 @@ def write_model(model: SegmentationModel, weights: dict[str, Tensor], folder: st
     """Write a model with other weights than it has now, such as those of its best epoch; see `save_model`."""
     from safetensors.torch import save_file
 
+    if model.inference_only:
+        raise SegnbError(
+            "an optimised model cannot be saved: save the model that it was made from, and optimise that after loading."
+        )
     folder = Path(folder)
     config = {**model.config, "label_names": model.label_names, "palette": np.asarray(model.palette).tolist()}
     if model.notes:

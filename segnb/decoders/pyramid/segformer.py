@@ -61,6 +61,8 @@ class SegFormer(nn.Module):
     def forward(self, features: list[Tensor]) -> Tensor:
         """Turn features, fine to coarse, into logits (B, classes, H/4, W/4)."""
         quarter = features[self.quarter]
-        levels = [resize_like(project(f), quarter) for project, f in zip(self.project, features, strict=True)]
+        # A 1×1 convolution and bilinear resizing may change places: the finer level is shrunk first.
+        shrunk = [resize_like(f, quarter) if level < self.quarter else f for level, f in enumerate(features)]
+        levels = [resize_like(project(f), quarter) for project, f in zip(self.project, shrunk, strict=True)]
         mixed = self.mix(torch.cat(levels[::-1], dim=1))  # coarse first, the order of the released weights
         return self.classify(mixed)
