@@ -114,7 +114,7 @@ def write(tried: dict[str, dict[str, Any]]) -> None:
                 failures[entry[when]["error"]].append(f"`{entry['name']}` ({when} size)")
     text = (
         f"# Every backbone of timm {timm.__version__} as an encoder under FPN\n\n"
-        f"`python benchmarks/encoders.py --write`, torch {torch.__version__}, segnb {segnb.__version__}. Two pictures "
+        f"`python benchmarks/encoders.py --write`, torch {torch.__version__}, segnb {segnb.__version__}. A picture or two went "
         f"forward and backward; {computed} of {total} really computed, the larger ones on the meta device (operations, "
         "shapes and gradients).\n\n"
         "| picture | pass | share |\n|---|---|---|\n"

@@ -251,8 +251,10 @@ def given_levels(
 
 
 def native_size(blueprint: nn.Module) -> tuple[int, int]:
-    """(H, W) of the pictures that the backbone was made for."""
-    return tuple(blueprint.pretrained_cfg["input_size"][-2:])
+    """(H, W) of the pictures that the backbone was made for; for plain transformers a whole number of patches."""
+    size, strides = blueprint.pretrained_cfg["input_size"][-2:], set(blueprint.feature_info.reduction())
+    patch = strides.pop() if len(strides) == 1 else 1
+    return tuple(side // patch * patch for side in size)
 
 
 def count_prefix_tokens(backbone: nn.Module) -> int:
