@@ -65,6 +65,12 @@ def multiply_adds(model: torch.nn.Module, size: tuple[int, int]) -> float:
     return counter.get_total_flops() / 2
 
 
+def strides_of(name: str) -> list[int]:
+    """Strides of all maps that a backbone has; FPN reads those from 4 on only."""
+    with torch.device("meta"):
+        return sorted(set(timm.create_model(name, features_only=True).feature_info.reduction()))
+
+
 def examine(name: str) -> dict[str, Any]:
     """Build a backbone under FPN and try it at both sizes."""
     began = time.perf_counter()
@@ -75,7 +81,7 @@ def examine(name: str) -> dict[str, Any]:
             model = create_model("fpn", name, None, **options)
         encoder = model.encoder
         found["parameters"] = sum(parameter.numel() for parameter in encoder.backbone.parameters())
-        found["strides"] = sorted({stride for stride in encoder.reductions if stride})
+        found["strides"] = strides_of(name)
         native = tuple(encoder.native)
         found["size"], found["fixed"] = native, encoder.fixed_size is not None
         found["computed"] = multiply_adds(model, native) <= REALLY
