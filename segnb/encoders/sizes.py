@@ -44,14 +44,13 @@ def shrunk(size: Sequence[int], stride: int) -> tuple[int, int]:
 
 
 def accepted_sizes(
-    blueprint: nn.Module, in_channels: int, reductions: Sequence[int], native: tuple[int, int]
+    blueprint: nn.Module, in_channels: int, channels: Sequence[int], reductions: Sequence[int], native: tuple[int, int]
 ) -> tuple[int, int, tuple[int, int] | None]:
     """Find out which picture sizes a backbone accepts.
 
     Returns:
         ``(1, n, None)`` any size of at least n; ``(m, m, None)`` multiples of m; ``(1, 1, (H, W))`` only this size.
     """
-    channels = [shape[0] for shape in map_shapes(blueprint, in_channels, native)]
 
     def accepts(height: int, width: int) -> bool:
         try:
@@ -59,7 +58,7 @@ def accepted_sizes(
         except Exception:
             return False
         # A backbone that miscounts its rows does not fail: it deals pixels out to channels.
-        return all(min(shape) > 0 for shape in shapes) and [shape[0] for shape in shapes] == channels
+        return all(min(shape) > 0 for shape in shapes) and [shape[0] for shape in shapes] == list(channels)
 
     if all(accepts(*size) for size in ODD_SIZES):
         return 1, next((side for side in (1, 32, 64) if accepts(side, side)), min(ODD_SIZES[1])), None

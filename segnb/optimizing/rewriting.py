@@ -222,14 +222,8 @@ class FastUPerNet(UPerNet):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Turn features, fine to coarse, into logits (B, classes, H/4, W/4)."""
-        *finer, coarsest = [norm(feature) for norm, feature in zip(self.level_norms, features, strict=True)]
-        pyramid = [self.pool(coarsest)]
-        for project, level in zip(self.project, finer[::-1], strict=True):
-            projected = project(level)
-            pyramid.append(projected + resize_like(pyramid[-1], projected))
-        refined = [pyramid[0], *(refine(p) for refine, p in zip(self.refine, pyramid[1:], strict=True))]
-        *coarser, finest = refined
-        seen = [see(x, *finest.shape[-2:]) for see, x in zip(self.see_coarser, coarser[::-1], strict=True)]
+        finest, *coarser = self.pyramid(features)
+        seen = [see(x, *finest.shape[-2:]) for see, x in zip(self.see_coarser, coarser, strict=True)]
         return self.classify(self.finish(self.see_finest(finest, plus=sum(seen))))
 
 
@@ -257,20 +251,8 @@ class FastDPT(DPT):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Turn maps, shallow to deep, and their tokens into logits (B, classes, H/2, W/2)."""
-        fused: Tensor | None = None
-        for refine, merge, level in zip(self.refine, self.merge, self.levels(features)[::-1], strict=True):
-            below = 0 if fused is None else resize_like(fused, level, align_corners=self.align_corners)
-            fused = merge(refine(level) + below)
+        fused = self.fuse(features)
         return self.classify(self.finish(self.see_coarse(fused, 2 * fused.shape[-2], 2 * fused.shape[-1])))
-
-    def levels(self, features: list[Tensor]) -> list[Tensor]:
-        """Turn maps and tokens into a pyramid."""
-        maps, tokens = features[: len(self.reassemble)], features[len(self.reassemble) :]
-        if self.readout == "cat":
-            maps = [tell(x, prefix) for tell, x, prefix in zip(self.tell, maps, tokens, strict=True)]
-        elif self.readout == "add":
-            maps = [x + prefix.mean(1)[..., None, None] for x, prefix in zip(maps, tokens, strict=True)]
-        return [reassemble(x) for reassemble, x in zip(self.reassemble, maps, strict=True)]
 
 
 def rewrite_up_block(block: UpBlock) -> nn.Module:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from segnb.encoders import read_tensors
 from segnb.errors import SegnbError
 from segnb.models import SegmentationModel
 
@@ -24,14 +27,12 @@ class Checkpoint:
         tensors: the weights under segnb's names.
         palette: an (R, G, B) for each label, or None if the file has no colours.
         notes: ``source``, ``licence``, ``trained_on`` and the like, as far as the file says.
-        unused: names, in the file, of tensors that segnb has no use for.
     """
 
     config: dict[str, Any]
     tensors: dict[str, Tensor]
     palette: Sequence[Sequence[int]] | None = None
     notes: dict[str, str] = field(default_factory=dict)
-    unused: list[str] = field(default_factory=list)
 
 
 def rename(name: str, patterns: Patterns) -> str:
@@ -41,14 +42,34 @@ def rename(name: str, patterns: Patterns) -> str:
     return name
 
 
-def load_weights(model: SegmentationModel, tensors: dict[str, Tensor], source: str, advice: str) -> None:
+def read_weights(folder: Path, library: str) -> dict[str, Tensor]:
+    """Read the weights of a folder, whole or in parts.
+
+    Args:
+        folder: holds ``model.safetensors``, with or without an index of its parts, or ``pytorch_model.bin``.
+        library: whose folder it is, for the message.
+
+    Raises:
+        SegnbError: it has neither.
+    """
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        parts = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        return {name: tensor for part in parts for name, tensor in read_tensors(folder / Path(part).name).items()}
+    names = ("model.safetensors", "pytorch_model.bin")
+    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        raise SegnbError(f"{str(folder)!r} has the config.json of {library} but neither {' nor '.join(names)}.")
+    return read_tensors(found)
+
+
+def load_weights(model: SegmentationModel, tensors: dict[str, Tensor], source: str) -> None:
     """Load weights that must fit, all of them.
 
     Args:
         model: the model to fill.
         tensors: the weights under segnb's names.
         source: what the user gave, for the message.
-        advice: what to do if they do not fit.
 
     Raises:
         SegnbError: with the number of missing, unexpected and misshaped tensors and the first few names.
@@ -69,6 +90,6 @@ def load_weights(model: SegmentationModel, tensors: dict[str, Tensor], source: s
         )
         raise SegnbError(
             f"the weights in {source!r} do not fit {model.config['arch']!r} on {model.config['encoder_name']!r}: "
-            f"of {len(expected)} tensors there are {counts}. {advice}"
+            f"of {len(expected)} tensors there are {counts}. Pass the options that the model was built with, or another file."
         )
     model.load_state_dict(tensors)

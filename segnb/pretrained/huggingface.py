@@ -16,12 +16,11 @@ import timm
 import torch
 from torch import Tensor
 
-from segnb.encoders import read_tensors
 from segnb.encoders.names import timm_name
 from segnb.errors import SegnbError
 from segnb.pretrained import mit
 from segnb.pretrained.card import read_card
-from segnb.pretrained.checkpoint import Checkpoint, Patterns, rename
+from segnb.pretrained.checkpoint import Checkpoint, Patterns, read_weights, rename
 from segnb.pretrained.layouts import as_kernel, join, split_readouts
 
 Tensors = dict[str, Tensor]
@@ -217,14 +216,15 @@ def read_folder(folder: Path, config: dict[str, Any]) -> Checkpoint:
     made = next(iter(config.get("architectures") or []), kind)
     if kind not in READERS or ("For" in made and not made.endswith("ForSemanticSegmentation")):
         raise SegnbError(f"{str(folder)!r} holds transformers' {made}. Of transformers, segnb reads {READABLE}.")
-    tensors = read_weights(folder)
-    unused = [name for name in tensors if re.match(IDLE, name)]
-    options, tensors = READERS[kind](
-        {**USUAL[kind], **config}, {name: tensor for name, tensor in tensors.items() if name not in unused}
-    )
+    tensors = read_weights(folder, "transformers")
+    used = {name: tensor for name, tensor in tensors.items() if not re.match(IDLE, name)}
+    options, used = READERS[kind]({**USUAL[kind], **config}, used)
     encoder_options = options.pop("encoder_options") | statistics(folder, options["encoder_name"])
-    options = {"arch": kind, **options, "encoder_options": encoder_options, "classes": labels(config, tensors)}
-    return Checkpoint(options, tensors, notes={"source": f"transformers' {made}", **read_card(folder)}, unused=unused)
+    options = {"arch": kind, **options, "encoder_options": encoder_options, "classes": labels(config, used)}
+    notes = {"source": f"transformers' {made}", **read_card(folder)}
+    if any(name.startswith("auxiliary_head.") for name in tensors):
+        notes["left_out"] = "the auxiliary head, which plays no part in the logits"
+    return Checkpoint(options, used, notes=notes)
 
 
 def segformer(config: Mapping[str, Any], tensors: Tensors) -> tuple[dict[str, Any], Tensors]:
@@ -338,19 +338,6 @@ def without_biases_before_norms(tensors: Tensors) -> Tensors:
             if mean in tensors:
                 kept[mean] = tensors[mean] - kept.pop(name)
     return kept
-
-
-def read_weights(folder: Path) -> Tensors:
-    """Read the weights of a folder, whole or in parts."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        parts = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        return {name: tensor for part in parts for name, tensor in read_tensors(folder / Path(part).name).items()}
-    names = ("model.safetensors", "pytorch_model.bin")
-    found = next((folder / name for name in names if (folder / name).is_file()), None)
-    if found is None:
-        raise SegnbError(f"{str(folder)!r} has transformers' config.json but neither {' nor '.join(names)}.")
-    return read_tensors(found)
 
 
 def require(config: Mapping[str, Any], **values: Any) -> None:

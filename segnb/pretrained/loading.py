@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from segnb.encoders import read_tensors
+from segnb.encoders.weights import WEIGHT_FILES
 from segnb.errors import SegnbError
 from segnb.models import SegmentationModel, class_names, create_model
 from segnb.pretrained import folder as own
@@ -56,9 +57,7 @@ def load_model(source: Any, classes: int | Sequence[str] | None = None, **config
     model = create_model(encoder_weights=None, **checkpoint.config)
     if model.num_classes != len(before):
         replace_classifier(checkpoint.tensors, model, len(before), str(source))
-    load_weights(
-        model, checkpoint.tensors, str(source), "Pass the options that the model was built with, or another file."
-    )
+    load_weights(model, checkpoint.tensors, str(source))
     if checkpoint.palette is not None:
         model.palette = np.asarray(checkpoint.palette, dtype=np.uint8)
     model.notes = checkpoint.notes
@@ -72,7 +71,7 @@ def read(source: Any, config: dict[str, Any]) -> Checkpoint:
     path = Path(source)
     if path.is_dir():
         return read_folder(path, path)
-    if path.suffix in {".pth", ".pt", ".bin", ".safetensors", ".ckpt"} or path.exists():
+    if path.suffix in WEIGHT_FILES or path.exists():
         return read_file(path, config)
     if str(source).count("/") == 1 and not str(source).startswith((".", "/", "~")):
         return read_folder(download(str(source)), source)

@@ -11,18 +11,17 @@ from typing import Any
 from torch import Tensor
 
 from segnb.decoders import DECODERS
-from segnb.encoders import read_tensors
 from segnb.errors import SegnbError
 from segnb.models import create_model
 from segnb.pretrained import mit, smp_encoders
-from segnb.pretrained.checkpoint import Checkpoint, rename
-from segnb.pretrained.layouts import split_readouts
+from segnb.pretrained.card import read_card
+from segnb.pretrained.checkpoint import Checkpoint, read_weights, rename
+from segnb.pretrained.layouts import as_kernel, split_readouts
+
+SOURCE = "segmentation_models.pytorch"
 
 # SMP's name of each tensor -> ours, as patterns tried in order. \1, \2 are layer numbers and the rest of the name.
-ENCODER = [
-    (r"^encoder\.(model\.)?", "encoder.backbone."),
-    (r"\.features\.(\d+)\.(?=\w+$)", r".features_\1."),  # VGG
-]
+ENCODER = [(r"^encoder\.(model\.)?", "encoder.backbone.")]
 U_STEP = [
     (r"\.conv1\.", ".mix.0."),
     (r"\.conv2\.", ".mix.1."),
@@ -153,7 +152,7 @@ def convert(
     if encoder_name is not None and smp_encoders.is_own(encoder_name, tensors):
         encoder = {name: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
         tensors = {name: tensor for name, tensor in tensors.items() if name not in encoder}
-        renamed = smp_encoders.translate(encoder_name, encoder, depth=encoder_depth)[2]
+        renamed = smp_encoders.translate(encoder_name, encoder, encoder_depth)
     for name, tensor in (mit.from_smp(tensors, encoder_depth) if mit.is_from_smp(tensors) else tensors).items():
         if name.startswith("encoder."):
             renamed[rename(name, ENCODER)] = tensor
@@ -171,7 +170,7 @@ def _fine_to_coarse(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if match := re.fullmatch(r"decoder\.project\.(\d+)\.(weight|bias)", name):
             level, kind = levels - 1 - int(match[1]), match[2]
-            turned[f"decoder.project.{level}.{kind}"] = tensor[..., None, None] if kind == "weight" else tensor
+            turned[f"decoder.project.{level}.{kind}"] = as_kernel(tensor) if kind == "weight" else tensor
         else:
             turned[name] = tensor
     return turned
@@ -307,21 +306,16 @@ def read_folder(folder: Path, config: dict[str, Any]) -> Checkpoint:
             f"{str(folder)!r} holds SMP's {kind}, which segnb does not have; it has {', '.join(ARCHITECTURES)}."
         )
     arch = ARCHITECTURES[kind]
-    found = next(
-        (folder / name for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()), None
-    )
-    if found is None:
-        raise SegnbError(f"{str(folder)!r} has SMP's config.json but neither model.safetensors nor pytorch_model.bin.")
     options = {name: value for name, value in config.items() if name not in DROPPED and value is not None}
     if "decoder_use_batchnorm" in options:  # its name before SMP 0.5
         options["decoder_use_norm"] = options.pop("decoder_use_batchnorm")
-    tensors, depth = read_tensors(found), options.get("encoder_depth", 5)
+    tensors, depth = read_weights(folder, "SMP"), options.get("encoder_depth", 5)
     options = with_timm_name({"arch": arch, **options}, tensors)
     tensors = convert(arch, tensors, config["encoder_name"], depth)
     options = {**options_for(arch, tensors, depth), **options}
     if arch == "dpt":  # SMP counts levels, of stride 4 and more
         options["encoder_depth"] = options.get("encoder_depth", 4) + 1
-    return Checkpoint(with_encoder_options(options), tensors, notes={"source": "segmentation_models.pytorch"})
+    return Checkpoint(with_encoder_options(options), tensors, notes={"source": SOURCE, **read_card(folder)})
 
 
 def with_timm_name(options: dict[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -364,4 +358,4 @@ def read_state_dict(path: Path, tensors: dict[str, Tensor], config: dict[str, An
     options = {"classes": len(head), **options_for(config["arch"], tensors, depth), **config}
     name, depth = options.get("encoder_name", "resnet34"), options.get("encoder_depth", depth)
     converted = convert(options["arch"], tensors, name, depth)
-    return Checkpoint(with_timm_name(options, tensors), converted, notes={"source": "segmentation_models.pytorch"})
+    return Checkpoint(with_timm_name(options, tensors), converted, notes={"source": SOURCE})

@@ -249,24 +249,21 @@ def twin(encoder_name: str, dilated: bool = False) -> tuple[str, dict[str, Any]]
     )
 
 
-def translate(
-    encoder_name: str, tensors: Mapping[str, Tensor], *, depth: int = 5, dilated: bool = False
-) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
-    """Turn one of SMP's own encoders into the one that computes the same.
+def translate(encoder_name: str, tensors: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
+    """Give the tensors of one of SMP's own encoders the names of its `twin`.
 
     Args:
         encoder_name: SMP's name.
         tensors: SMP's tensors, their names beginning with ``encoder.``.
         depth: ``encoder_depth``. What lies deeper, and the layers before a classifier, SMP keeps but never uses: left out.
-        dilated: whether the architecture caps the stride by dilation.
 
     Returns:
-        As `twin`; and the tensors, their names beginning with ``encoder.backbone.``, also those that have no place there.
+        The tensors, their names beginning with ``encoder.backbone.``, also those that have no place there.
 
     Raises:
-        SegnbError: as `twin`.
+        SegnbError: no encoder of SMP has that name.
     """
-    name, options = twin(encoder_name, dilated)
+    name, options = twin(encoder_name)
     family = family_of(encoder_name)
     whole, kept = layer_names(name, options, depth)
     given = {rename(re.sub(r"^encoder\.(model\.)?", "", k), family.renames): tensor for k, tensor in tensors.items()}
@@ -275,7 +272,7 @@ def translate(
     places = {flat(key): key for key in kept}
     unused = {flat(key) for key in whole} - places.keys()
     renamed = {places.get(flat(key), key): tensor for key, tensor in given.items() if flat(key) not in unused}
-    return name, options, {f"encoder.backbone.{key}": tensor for key, tensor in renamed.items()}
+    return {f"encoder.backbone.{key}": tensor for key, tensor in renamed.items()}
 
 
 def layer_names(name: str, options: Mapping[str, Any], depth: int) -> tuple[list[str], list[str]]:

@@ -146,6 +146,7 @@ def test_what_was_read_can_be_saved_and_read_again(tmp_path):
         "source": "transformers' DPTForSemanticSegmentation",
         "licence": "mit",
         "trained_on": "scene_parse_150",
+        "left_out": "the auxiliary head, which plays no part in the logits",
     }
     assert (model.encoder.mean, model.encoder.std) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
     segnb.save_model(model, tmp_path / "ours")

@@ -134,6 +134,11 @@ class DPT(nn.Module):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Turn maps, shallow to deep, and their tokens into logits (B, classes, H/2, W/2)."""
+        fused = F.interpolate(self.fuse(features), scale_factor=2.0, mode="bilinear", align_corners=self.align_corners)
+        return self.classify(self.mix(fused))
+
+    def fuse(self, features: list[Tensor]) -> Tensor:
+        """Let the tokens tell the maps, make a pyramid of them and climb it: -> (B, decoder_fusion_channels, H/4, W/4)."""
         maps, tokens = features[: len(self.reassemble)], features[len(self.reassemble) :]
         if self.readout == "cat":
             maps = [tell(x, prefix) for tell, x, prefix in zip(self.tell, maps, tokens, strict=True)]
@@ -144,5 +149,4 @@ class DPT(nn.Module):
         for refine, merge, level in zip(self.refine, self.merge, levels[::-1], strict=True):
             x = refine(level)
             fused = merge(x if fused is None else x + resize_like(fused, x, align_corners=self.align_corners))
-        fused = F.interpolate(fused, scale_factor=2.0, mode="bilinear", align_corners=self.align_corners)
-        return self.classify(self.mix(fused))
+        return fused

@@ -91,12 +91,16 @@ class UPerNet(nn.Module):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Turn features, fine to coarse, into logits (B, classes, H/4, W/4)."""
+        finest, *coarser = self.pyramid(features)
+        fine_first = [finest, *(resize_like(level, finest) for level in coarser)]
+        return self.classify(self.mix(torch.cat(fine_first, dim=1)))
+
+    def pyramid(self, features: list[Tensor]) -> list[Tensor]:
+        """Climb from the pooled coarsest level: features -> (B, decoder_channels, ...) for each, fine to coarse."""
         *finer, coarsest = [norm(feature) for norm, feature in zip(self.level_norms, features, strict=True)]
         pyramid = [self.pool(coarsest)]
         for project, level in zip(self.project, finer[::-1], strict=True):
             projected = project(level)
             pyramid.append(projected + resize_like(pyramid[-1], projected))
         refined = [pyramid[0], *(refine(p) for refine, p in zip(self.refine, pyramid[1:], strict=True))]
-        *coarser, finest = refined
-        fine_first = [finest, *(resize_like(level, finest) for level in coarser[::-1])]
-        return self.classify(self.mix(torch.cat(fine_first, dim=1)))
+        return refined[::-1]
