@@ -126,6 +126,23 @@ def test_chosen_levels():
         given_levels([6], [16] * 6, (8,), "vit")
 
 
+@pytest.mark.parametrize("name", ["pit_ti_224", "efficientvim_m1", "efficientvim_m1_dist"])
+def test_what_only_a_classifier_uses_is_not_trained(name):
+    with torch.device("meta"):
+        encoder = Encoder(name, None, 3, STRIDES[1:])
+        encoder.requires_grad_(False).requires_grad_()  # as unfreezing does
+        sum(x.square().mean() for x in encoder(torch.randn(2, 3, *encoder.native))).backward()
+    waiting = {key for key, weight in encoder.named_parameters() if weight.requires_grad and weight.grad is None}
+    assert waiting == set()
+    assert any(not weight.requires_grad for weight in encoder.parameters())  # it stays among the weights
+
+
+def test_selective_kernels_train_on_one_picture():
+    encoder = Encoder("skresnet18", None, 3, STRIDES).train()
+    encoder(torch.randn(1, 3, 64, 64))[-1].square().mean().backward()
+    assert all(torch.isfinite(weight.grad).all() for weight in encoder.parameters())
+
+
 def test_options_reach_timm():
     encoder = Encoder("test_resnet", None, 3, (32,), options={"drop_path_rate": 0.5})
     assert any(getattr(module, "drop_prob", 0) > 0 for module in encoder.backbone.modules())

@@ -32,6 +32,7 @@ from segnb.encoders.convolutions import with_plain_padding, without_idle_dilatio
 from segnb.encoders.names import check_name, timm_name
 from segnb.encoders.sizes import ODD_SIZES, accepted_sizes, is_channels_last, map_shapes, reductions_of, shrunk
 from segnb.encoders.taps import Tapped
+from segnb.encoders.training import accept_one_picture, freeze_idle
 from segnb.encoders.variants import CHANGES, change
 from segnb.encoders.weights import build
 from segnb.errors import SegnbError
@@ -117,7 +118,9 @@ class Encoder(nn.Module):
         keywords["out_indices"] = tuple(blueprint.feature_info.out_indices[level] for level in used)
         backbone = with_plain_padding(build(source, weights, keywords), tweaks["padded_for"])
         change(backbone, tweaks)
+        accept_one_picture(backbone)
         self.backbone = without_idle_dilation(backbone)
+        self.requires_grad_()
         self.positions = [None if level is None else used.index(level) for level in levels]
         self.channels = [0 if level is None else shapes[level][0] for level in levels]
         self.reductions = [0 if level is None else found[level] for level in levels]
@@ -126,8 +129,16 @@ class Encoder(nn.Module):
         self.mean = spread(config["mean"], in_channels)
         self.std = spread(config["std"], in_channels)
         self.channels_last = is_channels_last(blueprint)
-        self.multiple, self.smallest, self.fixed_size = accepted_sizes(blueprint, in_channels, found, self.native)
+        self.multiple, self.smallest, self.fixed_size = accepted_sizes(
+            blueprint, in_channels, [shape[0] for shape in shapes], found, self.native
+        )
         self.exact = self._exact_levels(blueprint, levels)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Encoder:
+        """Let the encoder learn or not; what gets no gradient anyway never does."""
+        super().requires_grad_(requires_grad)
+        freeze_idle(self.backbone)
+        return self
 
     def _exact_levels(self, blueprint: nn.Module, levels: Sequence[int | None]) -> list[bool]:
         """Find the levels whose map has ⌈H/s⌉ × ⌈W/s⌉ pixels by itself, so that an exported graph need not ask."""
