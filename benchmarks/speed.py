@@ -3,10 +3,10 @@
     python benchmarks/speed.py [--only unet fpn] [--rounds 7] [--threads 2] [--no-onnx] [--clock cpu]
 
 The other library makes a model with random weights; segnb reads its checkpoint with the code that users use. Then they take turns
-in one process, a call each, so that a noisy machine slows all: the other's forward pass, segnb's, that of `segnb.optimize`, and
+in one process, so that a noisy machine slows all: the other's forward pass, segnb's, that of `segnb.optimize`, and
 the training steps. Ratios are medians over the rounds of other / segnb, so above 1 segnb is faster. A profiler says where the
 time goes. Some are exported to ONNX, plain and optimised, and ONNX Runtime runs both. What is measured is merged into
-benchmarks/results/speed.json and .md; --only measures some again. All together take less than ten minutes on two cores.
+benchmarks/results/speed.json and .md; --only measures some again. All together take about ten minutes on two cores.
 """
 
 from __future__ import annotations
@@ -121,13 +121,20 @@ def training_step(model: nn.Module, image: Tensor, target: Tensor) -> Callable[[
 def take_turns(
     calls: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float]
 ) -> dict[str, list[float]]:
-    """Milliseconds of each call in each round, after one round to warm up."""
+    """Milliseconds of each call in each round, after one round to warm up.
+
+    A turn is two calls, the second of which is timed: the first finds caches and memory as another model left them, which is
+    nobody's use. Every round another one begins.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
+    order = list(calls)
     for _ in range(rounds + 1):
-        for name, call in calls.items():
+        for name in order:
+            calls[name]()
             began = clock()
-            call()
+            calls[name]()
             times[name].append(1000 * (clock() - began))
+        order.append(order.pop(0))
     return {name: values[1:] for name, values in times.items()}
 
 

@@ -74,10 +74,15 @@ class Conv(Prepared, nn.Conv2d):
     """
 
     def __init__(self, conv: nn.Conv2d, act: nn.Module | None = None) -> None:
-        kernel, dilation = conv.kernel_size, conv.dilation
-        dilation = (1, 1) if kernel == (1, 1) else dilation  # timm dilates these too, for which oneDNN has no fast way
         super().__init__(
-            conv.in_channels, conv.out_channels, kernel, conv.stride, conv.padding, dilation, conv.groups, device="meta"
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,
+            conv.stride,
+            conv.padding,
+            conv.dilation,
+            conv.groups,
+            device="meta",
         )
         self.weight, self.bias = conv.weight, conv.bias
         self.act = nn.Identity() if act is None else copy.copy(act)
@@ -90,8 +95,8 @@ class Conv(Prepared, nn.Conv2d):
             return self._finish(super().forward(x), plus)
         x = x.contiguous(memory_format=torch.channels_last)
         if winograd.pays(self, x):
-            weight, shift = self.prepare("tiles", lambda: winograd.transform(self.weight, self.bias))
-            return self._finish(winograd.convolve(x, weight, shift, self.dilation[0]), plus)
+            products = self.prepare("tiles", lambda: Conv(winograd.transform(self)))
+            return self._finish(winograd.convolve(x, products, self.dilation[0]), plus)
         if self._misses(x):
             return self._finish(self._by_taps(x), plus)
         how = (self.padding, self.stride, self.dilation, self.groups)
@@ -109,7 +114,7 @@ class Conv(Prepared, nn.Conv2d):
 
     def _finish(self, sums: Tensor, plus: Tensor | None) -> Tensor:
         """Add and activate."""
-        return self.act(sums if plus is None else sums + plus)
+        return self.act(sums if plus is None else sums.add_(plus))
 
     def _misses(self, x: Tensor) -> bool:
         """Say whether a depthwise convolution has such gaps that most of its taps miss the map, for most pixels."""

@@ -3,8 +3,8 @@
 A tile of 4×4 results depends on 6×6 pixels. Both sides of the convolution are polynomials; multiplied by their values at 6×6
 points, instead of coefficient by coefficient, 36 products do what took 144:
 
-    tiles (36, T, in) ── Bᵀ ⊗ Bᵀ ─▶ (36, T, in) ── 36 matrix products ─▶ (36, T, out) ── Aᵀ ⊗ Aᵀ ─▶ (16, T, out): 4×4 results
-                                     weights, transformed once: G w Gᵀ (36, in, out)
+    tiles (T, 6, 6, in) ── Bᵀ · B ─▶ (T, 36 · in) ── 1×1 in 36 groups ─▶ (T, 36 · out) ── Aᵀ · A ─▶ results (T, 4, 4, out)
+                                        weights, transformed once: G w Gᵀ (36, out, in)
 
 The three steps are matrix products, which a CPU does best. A convolution with gaps of d between its taps is one of d·d maps,
 interleaved. Equal to the direct way but for rounding.
@@ -33,8 +33,6 @@ def powers(count: int) -> Tensor:
 
 
 OF_PIXELS, OF_WEIGHTS, TO_RESULTS = powers(PIXELS).inverse().T, powers(TAPS), powers(RESULTS).T
-# For rows and columns at once.
-OF_TILES, TO_TILES = (torch.kron(matrix, matrix).float() for matrix in (OF_PIXELS, TO_RESULTS))
 
 
 def pays(conv: nn.Conv2d, x: Tensor) -> bool:
@@ -54,17 +52,29 @@ def pays(conv: nn.Conv2d, x: Tensor) -> bool:
     return tiles >= TILES and tiles * RESULTS**2 <= WASTE * batch * height * width
 
 
-def transform(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Transform weights (out, in, 3, 3) to (36, in, out), and the bias to (36, 1, out)."""
-    transformed = torch.einsum("ak,oikl,bl->abio", OF_WEIGHTS, weight.double(), OF_WEIGHTS).flatten(0, 1)
-    ones = torch.linalg.pinv(TO_RESULTS).sum(dim=1)  # what becomes a tile of ones
-    bias = weight.new_zeros(len(weight)) if bias is None else bias
-    shift = torch.outer(ones, ones).reshape(-1, 1, 1) * bias.double()
-    return transformed.to(weight.dtype).contiguous(), shift.to(weight.dtype)
+def along_both(matrix: Tensor, x: Tensor) -> Tensor:
+    """Multiply by a matrix (m, n) along rows and columns: (T, n, n, C) -> (T, m, m, C)."""
+    count, size, _, channels = x.shape
+    rows = matrix.to(x) @ x.reshape(count, size, -1)
+    return (matrix.to(x) @ rows.reshape(-1, size, channels)).reshape(count, len(matrix), len(matrix), channels)
 
 
-def convolve(x: Tensor, weight: Tensor, shift: Tensor, gap: int) -> Tensor:
-    """Convolve (B, in, H, W), channels last in memory, with transformed weights: -> (B, out, H, W)."""
+def transform(conv: nn.Conv2d) -> nn.Conv2d:
+    """Make the products of a 3×3 convolution: a 1×1 one in 36 groups, (B, 36 · in, h, w) -> (B, 36 · out, h, w)."""
+    weight = torch.einsum("ak,oikl,bl->aboi", OF_WEIGHTS, conv.weight.double(), OF_WEIGHTS)
+    groups = PIXELS**2
+    made = nn.Conv2d(groups * conv.in_channels, groups * conv.out_channels, 1, groups=groups, device="meta")
+    made.weight = nn.Parameter(weight.reshape(*made.weight.shape).to(conv.weight), requires_grad=False)
+    made.bias = None
+    if conv.bias is not None:
+        ones = torch.linalg.pinv(TO_RESULTS).sum(dim=1)  # what becomes a tile of ones
+        shift = torch.outer(torch.outer(ones, ones).flatten(), conv.bias.double()).flatten()
+        made.bias = nn.Parameter(shift.to(conv.bias), requires_grad=False)
+    return made
+
+
+def convolve(x: Tensor, products: nn.Module, gap: int) -> Tensor:
+    """Convolve (B, in, H, W), channels last in memory, by means of transformed products: -> (B, out, H, W)."""
     batch, channels, height, width = x.shape
     reach = RESULTS * gap
     rows, columns = math.ceil(height / reach), math.ceil(width / reach)
@@ -72,11 +82,11 @@ def convolve(x: Tensor, weight: Tensor, shift: Tensor, gap: int) -> Tensor:
     padded = F.pad(x.permute(0, 2, 3, 1), edges)
     picture, row, column, _ = padded.stride()
     tiles = padded.as_strided(
-        (PIXELS, PIXELS, batch, rows, gap, columns, gap, channels),
-        (gap * row, gap * column, picture, reach * row, row, reach * column, column, 1),
+        (batch, rows, gap, columns, gap, PIXELS, PIXELS, channels),
+        (picture, reach * row, row, reach * column, column, gap * row, gap * column, 1),
     )
-    seen = (OF_TILES @ tiles.reshape(PIXELS**2, -1)).reshape(PIXELS**2, -1, channels)
-    products = torch.baddbmm(shift, seen, weight).flatten(1)
-    made = (TO_TILES @ products).reshape(RESULTS, RESULTS, batch, rows, gap, columns, gap, -1)
-    whole = made.permute(2, 3, 0, 4, 5, 1, 6, 7).reshape(batch, rows * reach, columns * reach, -1)
-    return whole[:, :height, :width].permute(0, 3, 1, 2)
+    seen = along_both(OF_PIXELS, tiles.reshape(-1, PIXELS, PIXELS, channels))
+    found = products(seen.reshape(1, len(seen), 1, -1).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    made = along_both(TO_RESULTS, found.reshape(len(seen), PIXELS, PIXELS, -1))
+    whole = made.reshape(batch, rows, gap, columns, gap, RESULTS, RESULTS, -1).permute(0, 1, 5, 2, 3, 6, 4, 7)
+    return whole.reshape(batch, rows * reach, columns * reach, -1)[:, :height, :width].permute(0, 3, 1, 2)
