@@ -390,6 +390,85 @@ def bars(values: Sequence[float], names: Sequence[str], title: str) -> Figure:
     return figure
 
 
+def reliability(confidence: np.ndarray, accuracy: np.ndarray, share: np.ndarray) -> Figure:
+    """Draw how often a model is right against how sure it is, and below it how many pixels are how sure.
+
+    Args:
+        confidence: (bins,) mean confidence of each bin, 0 to 1; NaN for an empty bin.
+        accuracy: (bins,) share of its pixels that are right, 0 to 1; NaN for an empty bin.
+        share: (bins,) share of all pixels that lie in the bin, 0 to 1.
+
+    Returns:
+        A figure; the gap to the diagonal, averaged over the pixels, is the expected calibration error in its title.
+    """
+    gap = np.abs(confidence - accuracy)
+    figure = Figure(figsize=(4.2, 4.8), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    upper.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="calibrated")
+    known = np.isfinite(gap)
+    upper.vlines(
+        confidence[known], accuracy[known], confidence[known], color=VERMILLION, linewidth=4, alpha=0.35, label="gap"
+    )
+    upper.plot(confidence[known], accuracy[known], color=BLUE, marker="o", markersize=4, label="model")
+    upper.set_ylim(0, 1)
+    upper.set_ylabel("share that is right")
+    upper.legend(frameon=False, fontsize=8, loc="upper left")
+    error = np.nansum(gap * share) if known.any() else np.nan
+    upper.set_title(f"expected calibration error {error:.3f}", loc="left", fontsize=10)
+    edges = np.linspace(0, 1, len(share) + 1)
+    lower.bar(edges[:-1], np.nan_to_num(share), width=np.diff(edges), align="edge", color=BLUE, edgecolor="white")
+    lower.set_xlim(0, 1)
+    lower.set_xlabel("confidence")
+    lower.set_ylabel("pixels")
+    lower.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    for axes in (upper, lower):
+        _quiet(axes)
+    return figure
+
+
+def class_shares(
+    shares: Sequence[float],
+    pictures: Sequence[int],
+    names: Sequence[str],
+    palette: np.ndarray,
+    sizes: Sequence[tuple[int, int]],
+) -> Figure:
+    """Draw how much there is of each class in a data set, and how large its pictures are.
+
+    Args:
+        shares: n shares of all pixels, 0 to 1.
+        pictures: in how many pictures each class is.
+        names: n class names, drawn from top to bottom.
+        palette: (n, 3) uint8 colours of the classes.
+        sizes: (height, width) of each picture.
+
+    Returns:
+        Bars on a logarithmic scale, on which a rare class is still seen; and a dot for each size, larger if it is frequent.
+    """
+    places = np.arange(len(names))
+    figure = Figure(figsize=(9, max(3, 0.8 + 0.27 * len(names))), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    left.barh(places, np.maximum(shares, 1e-9), color=np.asarray(palette) / 255, edgecolor="0.5", height=0.7)
+    labels = [
+        f"{name} ({share:.2%}, {count} pictures)" for name, share, count in zip(names, shares, pictures, strict=True)
+    ]
+    left.set_yticks(places, labels, fontsize=8)
+    left.set_xscale("log")
+    left.set_xlim(min([share for share in shares if share > 0], default=0.1) / 3, 1)
+    left.set_title("share of the pixels", loc="left", fontsize=10)
+    left.invert_yaxis()
+    unique, count = np.unique(np.reshape(sizes, (-1, 2)), axis=0, return_counts=True)
+    right.scatter(unique[:, 1], unique[:, 0], s=20 + 200 * count / max(len(sizes), 1), color=BLUE, alpha=0.5)
+    right.set_title("sizes of the pictures", loc="left", fontsize=10)
+    right.set_xlabel("width in pixels")
+    right.set_ylabel("height in pixels")
+    right.margins(0.2)
+    for axes in (left, right):
+        _quiet(axes)
+    left.grid(visible=False, axis="y")
+    return figure
+
+
 def _quiet(axes: Axes) -> None:
     """Leave the data as the loudest thing in the plot."""
     axes.grid(color="0.9")
