@@ -107,7 +107,7 @@ def test_folder_is_sorted_and_skips_what_cannot_be_read(tmp_path):
         Image.fromarray(COLOUR).save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "c.jpg").write_bytes(b"\xff\xd8 truncated")
-    with pytest.warns(UserWarning, match=r"skipped: '.*c\.jpg' cannot be read as a picture"):
+    with pytest.warns(UserWarning, match=r"skipped: '.*c\.jpg' cannot be read as an image"):
         found = predict(Brightness(), tmp_path)
     assert [one.name for one in found] == ["a", "b"]
 
@@ -188,7 +188,7 @@ def test_bad_files_are_refused(tmp_path):
     file = tmp_path / "cut.png"
     Image.fromarray(COLOUR.repeat(50, 0).repeat(50, 1)).save(file)
     file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises(SegnbError, match=r"'.*cut\.png' cannot be read as a picture"):
+    with pytest.raises(SegnbError, match=r"'.*cut\.png' cannot be read as an image"):
         predict(Brightness(), file)
     with pytest.raises(SegnbError, match=r"cut\.png' cannot be read"):
         predict(Brightness(), [file])

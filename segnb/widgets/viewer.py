@@ -161,11 +161,35 @@ class _DatasetItems(Sequence):
         return {"image": image, "labels": labels, "name": self.data.names[index]}
 
 
+class _PredictionItems(Sequence):
+    """The items of predictions, which may be read from files when they are looked at."""
+
+    def __init__(self, predictions: Sequence[Any]) -> None:
+        self.predictions = predictions
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        one = self.predictions[index]
+        if not all(hasattr(one, name) for name in ("image", "labels", "label_names", "palette")):
+            raise SegnbError(
+                f"explore() was given {type(one).__name__}, but shows a SegmentationDataset, a Prediction or a "
+                "list of predictions: use segnb.SegmentationDataset.from_folder(...) or segnb.predict(model, ...)"
+            )
+        return {
+            "image": one.image,
+            "labels": getattr(one, "truth", None),
+            "prediction": one.labels,
+            "name": getattr(one, "name", None),
+        }
+
+
 def explore(source: Any) -> MaskViewer:
     """Look through a dataset or through predictions.
 
     Args:
-        source: a `SegmentationDataset`, a `Prediction`, or a list of predictions of one model.
+        source: a `SegmentationDataset`, a `Prediction`, or a sequence of predictions of one model.
 
     Returns:
         A viewer; the last expression of a cell shows it.
@@ -175,24 +199,11 @@ def explore(source: Any) -> MaskViewer:
     """
     if hasattr(source, "read") and hasattr(source, "label_names"):
         return MaskViewer(_DatasetItems(source), source.label_names, source.palette)
-    predictions = list(source) if isinstance(source, (list, tuple)) else [source]
-    if not predictions:
+    predictions = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
+    if len(predictions) == 0:
         raise SegnbError("explore() was given an empty list: give at least one prediction")
-    for prediction in predictions:
-        if not all(hasattr(prediction, name) for name in ("image", "labels", "label_names", "palette")):
-            raise SegnbError(
-                f"explore() was given {type(prediction).__name__}, but shows a SegmentationDataset, a Prediction or a "
-                "list of predictions: use segnb.SegmentationDataset.from_folder(...) or segnb.predict(model, ...)"
-            )
-    items = [
-        {
-            "image": prediction.image,
-            "labels": getattr(prediction, "truth", None),
-            "prediction": prediction.labels,
-            "name": getattr(prediction, "name", None),
-        }
-        for prediction in predictions
-    ]
+    items = _PredictionItems(predictions)
+    items[0]  # refuses what is no prediction
     return MaskViewer(items, predictions[0].label_names, predictions[0].palette)
 
 
