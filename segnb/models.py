@@ -6,6 +6,7 @@ image ── normalise, if uint8 ── encoder ── c2…c5 ── decoder �
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ from segnb.errors import SegnbError, nearest
 from segnb.heads import ImageHead
 
 AUXILIARY_STRIDE = 16
+# The start of a parameter's name up to its first run of numbers; those inside a downsampling are not blocks.
+NUMBERED_BLOCK = re.compile(r"(?:(?!downsample)[^.]*\.)*?\d+(?:\.\d+)*(?=\.)")
 
 
 class Outputs(NamedTuple):
@@ -185,7 +188,11 @@ class SegmentationModel(nn.Module):
         return self
 
     def parameter_groups(
-        self, lr: float, encoder_lr: float | None = None, weight_decay: float = 0.01
+        self,
+        lr: float,
+        encoder_lr: float | None = None,
+        weight_decay: float = 0.01,
+        layer_decay: float | None = None,
     ) -> list[dict[str, Any]]:
         """Sort the parameters for an optimiser, as in ``torch.optim.AdamW(model.parameter_groups(1e-3, 1e-4))``.
 
@@ -193,20 +200,46 @@ class SegmentationModel(nn.Module):
             lr: learning rate of decoder and heads.
             encoder_lr: of the encoder; by default the same.
             weight_decay: of matrices and kernels; biases and normalisation layers are never decayed.
+            layer_decay: 0 to 1; the encoder's last layer learns at ``encoder_lr`` times this, the one before at that times
+                this again, and so on (Clark et al., ELECTRA, ICLR 2020, https://arxiv.org/abs/2003.10555; BEiT).
 
         Returns:
-            Up to four groups with ``name``, ``params``, ``lr`` and ``weight_decay``; frozen parameters are in none.
+            Up to four groups, or two for each layer, with ``name``, ``params``, ``lr`` and ``weight_decay``; frozen parameters
+            are in none.
         """
-        groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+        layers = self.encoder_layers() if layer_decay is not None else {}
+        depth = max(layers.values(), default=-1) + 1
+        groups: dict[tuple[str, bool], dict[str, Any]] = {}
         for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                part = "encoder" if name.startswith("encoder.") else "decoder"
-                groups.setdefault((part, parameter.dim() > 1), []).append(parameter)
-        rates = {"encoder": lr if encoder_lr is None else encoder_lr, "decoder": lr}
-        return [
-            {"name": part, "params": parameters, "lr": rates[part], "weight_decay": weight_decay if decayed else 0.0}
-            for (part, decayed), parameters in groups.items()
-        ]
+            if not parameter.requires_grad:
+                continue
+            part, rate = "decoder", lr
+            if name.startswith("encoder."):
+                part, rate = "encoder", lr if encoder_lr is None else encoder_lr
+            if name in layers:
+                part, rate = f"encoder layer {layers[name]}", rate * layer_decay ** (depth - layers[name])
+            decay = weight_decay if parameter.dim() > 1 else 0.0
+            group = {"name": part, "params": [], "lr": rate, "weight_decay": decay}
+            groups.setdefault((part, parameter.dim() > 1), group)["params"].append(parameter)
+        return list(groups.values())
+
+    def encoder_layers(self) -> dict[str, int]:
+        """Number the encoder's layers by depth.
+
+        A layer is a numbered block, such as ``layer1.0`` or ``blocks.3``; what has no number belongs to the layer before it,
+        and all before the first block is layer 0, the stem.
+
+        Returns:
+            The layer of each of the encoder's parameters by the parameter's name, from 0.
+        """
+        layers: dict[str, int] = {}
+        block, depth = "", 0
+        for name, _ in self.encoder.named_parameters(prefix="encoder"):
+            found = NUMBERED_BLOCK.match(name)
+            if found and found[0] != block:
+                block, depth = found[0], depth + 1
+            layers[name] = depth
+        return layers
 
     def labels(self, logits: Tensor) -> Tensor:
         """Turn logits (B, classes, H, W) into the most likely label of each pixel, (B, H, W) uint8."""

@@ -20,16 +20,18 @@ import pytest
 import torch
 from squares import CLASSES, squares
 from torch import nn
+from training import At, raising, same, weights, without_time
 
 from segnb.data import SegmentationDataset
 from segnb.errors import SegnbError
 from segnb.losses import get_loss
 from segnb.models import create_model
 from segnb.pretrained import load_model
-from segnb.train import Run, fit, fitting, loop
+from segnb.train import Run, fit, fitting, keeping, loop
 from segnb.train.checkpoint import choose_folder
+from segnb.train.optimizers import choose_lr
 from segnb.train.run import ProgressBar
-from segnb.train.setup import choose_batch_size, choose_lr, make_loader
+from segnb.train.setup import choose_batch_size, make_loader
 
 
 @pytest.fixture(autouse=True)
@@ -65,40 +67,6 @@ def scored(monkeypatch):
         monkeypatch.setattr(loop, "validate", judge)
 
     return use
-
-
-class At:
-    """Call something at one moment of a run: ``At("step", 2, 3, action)`` in step 3 of epoch 2."""
-
-    def __init__(self, event, epoch, step, action):
-        self.event, self.epoch, self.step, self.action = event, epoch, step, action
-
-    def on_step(self, run):
-        if self.event == "step" and (run.epoch, run.step) == (self.epoch, self.step):
-            self.action(run)
-
-    def on_epoch(self, run):
-        if self.event == "epoch" and run.epoch == self.epoch:
-            self.action(run)
-
-
-def weights(model):
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def same(first, second):
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
-def without_time(history):
-    return [{key: value for key, value in entry.items() if key not in ("seconds", "elapsed")} for entry in history]
-
-
-def raising(error):
-    def action(_):
-        raise error
-
-    return action
 
 
 # --- It learns ------------------------------------------------------------------------------------------------------
@@ -254,7 +222,12 @@ def test_resume_after_a_dead_kernel_is_exact(quick, tiny, square_data, capsys):
     dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert dead.returncode == 9, dead.stderr[-2000:]
     (folder,) = Path("runs").iterdir()
-    assert sorted(file.name for file in folder.iterdir()) == ["best", "last.pt"]  # no result: it never ended
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "best",
+        "history.csv",
+        "last.pt",
+        "previous.pt",
+    ]  # no result: it never ended
 
     train = square_data[0].with_transform(FLIPS)
     torch.manual_seed(99)
@@ -415,7 +388,7 @@ def test_interrupt_is_a_graceful_stop(moment, quick):
 
 def test_interrupt_while_the_best_is_written(quick, monkeypatch):
     """The epoch was validated: its weights are the best, and they are in the folder at the end."""
-    write = loop.write_model
+    write = keeping.write_model
     calls = []
 
     def interrupted(*args):
@@ -424,7 +397,7 @@ def test_interrupt_while_the_best_is_written(quick, monkeypatch):
             raise KeyboardInterrupt
         return write(*args)
 
-    monkeypatch.setattr(loop, "write_model", interrupted)
+    monkeypatch.setattr(keeping, "write_model", interrupted)
     run, model = quick(2)
     assert (run.state, run.best["epoch"]) == ("stopped", 1)
     assert same(weights(load_model(run.path / "best")), weights(model))
@@ -566,7 +539,13 @@ def test_a_full_disk_is_a_warning(quick, monkeypatch):
     assert (run.state, len(run.history)) == ("finished", 3)
     assert (run.path / "last.pt").stat().st_mtime_ns > seen["last"]
     assert same(weights(load_model(run.path / "best")), weights(model))
-    assert sorted(file.name for file in run.path.iterdir()) == ["best", "last.pt", "result.json"]
+    assert sorted(file.name for file in run.path.iterdir()) == [
+        "best",
+        "history.csv",
+        "last.pt",
+        "previous.pt",
+        "result.json",
+    ]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a limit on the size of files is Unix's")
@@ -590,7 +569,7 @@ def test_files_that_cannot_grow_are_a_warning(quick):
 def test_a_late_best_is_written_as_soon_as_there_is_space(quick, scored, monkeypatch):
     """Epoch 1 is the best and could not be saved; after epoch 2 the folder holds epoch 1's weights, not 2's."""
     scored(0.9, 0.5)
-    write, seen = loop.write_model, {}
+    write, seen = keeping.write_model, {}
     model = create_model("unet", "test_efficientnet", None, classes=CLASSES)
 
     def full_once(*args):
@@ -599,7 +578,7 @@ def test_a_late_best_is_written_as_soon_as_there_is_space(quick, scored, monkeyp
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(*args)
 
-    monkeypatch.setattr(loop, "write_model", full_once)
+    monkeypatch.setattr(keeping, "write_model", full_once)
     in_time = At("epoch", 2, 0, lambda run: seen.update(stored=weights(load_model(run.path / "best"))))
     with pytest.warns(UserWarning, match="epoch 1 could not be saved"):
         quick(2, model=model, callbacks=[in_time])
@@ -701,6 +680,8 @@ def test_automatic_choices(tiny):
     assert choose_lr("auto", tiny()) > choose_lr("auto", tiny(encoder_name="test_vit"))
     assert choose_lr(1e-2, tiny()) == 1e-2
     assert choose_lr(1, tiny()) == 1.0
+    assert choose_lr("auto", tiny(), "sgd") == 1e-2
+    assert choose_lr("auto", tiny(), lambda groups: torch.optim.SGD(groups, lr=0.3)) == 0.3
 
 
 # --- Watching -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Training in the notebook: `fit` runs the loop, `Run` is what comes back."""
 
+from segnb.train.find_lr import RateTest, find_lr
 from segnb.train.fitting import fit
-from segnb.train.run import Run
+from segnb.train.logs import TensorBoard
+from segnb.train.run import Callback, Run
 
-__all__ = ["Run", "fit"]
+__all__ = ["Callback", "RateTest", "Run", "TensorBoard", "find_lr", "fit"]

@@ -12,233 +12,152 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
-from safetensors import SafetensorError
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from segnb.errors import SegnbError
 from segnb.evaluation import same_size_batches, validate
-from segnb.losses import Loss
-from segnb.models import SegmentationModel
-from segnb.pretrained import write_model
-from segnb.train import checkpoint
+from segnb.train.budget import Budget
+from segnb.train.engine import Engine, channels_last, start_reading
+from segnb.train.faults import diverged, is_out_of_memory, out_of_memory, reading
+from segnb.train.keeping import Keeper
+from segnb.train.recipe import Recipe, parse_budget
 from segnb.train.run import Run
 
 if TYPE_CHECKING:
     from segnb.data import SegmentationDataset
 
-STAGE_WEIGHT = 0.4
-
 
 class Session:
-    """What a run works with: model, optimiser, data. `Run` is what it shows."""
+    """A run at work: the engine takes steps, the keeper keeps, watchers watch. `Run` is what it shows.
 
-    def __init__(
-        self,
-        *,
-        model: SegmentationModel,
-        optimizer: torch.optim.Optimizer,
-        scheduler: torch.optim.lr_scheduler.LRScheduler,
-        accelerator: Accelerator,
-        loader: DataLoader,
-        valid: SegmentationDataset,
-        loss: Loss,
-        settings: dict[str, Any],
-    ) -> None:
-        self.plain_model, self.valid, self.loss, self.settings = model, valid, loss, settings
-        self.accelerator, self.scheduler, self.shuffler = accelerator, scheduler, loader.generator
-        self.model, self.optimizer, self.loader = accelerator.prepare(model, optimizer, loader)
-        self.good_weights = weights_of(model)
-        self.lr = 0.0  # of the last step
-        self.stored: dict[str, Any] | None = None  # the history's entry whose weights are in the folder best/
+    Args:
+        engine: takes steps.
+        keeper: keeps weights and files.
+        valid: pictures to judge by.
+        recipe: how to train.
 
-    def train(self, run: Run, patience: int | None, watchers: Sequence[Any]) -> None:
+    Attributes:
+        watchers: objects with some of the methods of `Callback`.
+    """
+
+    def __init__(self, engine: Engine, keeper: Keeper, valid: SegmentationDataset, recipe: Recipe) -> None:
+        self.engine, self.keeper, self.valid, self.recipe = engine, keeper, valid, recipe
+        self.watchers: Sequence[Any] = ()
+        seconds = parse_budget(recipe.budget)
+        self.budget = None if seconds is None else Budget(seconds, math.ceil(len(valid) / engine.batch_size))
+
+    def train(self, run: Run) -> None:
         """Run the epochs that are left, until the end, a stop, or a failure."""
         try:
-            tell(watchers, "on_start", run)
-            if run.state == "finished":
-                return
-            for epoch in range(len(run.history) + 1, run.epochs + 1):
-                run.epoch, run.step = epoch, 0
-                if not self.train_epoch(run, watchers):
-                    run.state, run.message = "stopped", f"stopped in epoch {epoch}"
+            self.tell("on_start", run)
+            while len(run.history) < run.epochs and run.state != "finished":
+                run.epoch, run.step = len(run.history) + 1, 0
+                if not self.train_epoch(run):
+                    run.state, run.message = "stopped", f"stopped in epoch {run.epoch}"
                     return
                 self.validate(run)
-                self.save(run)
-                tell(watchers, "on_epoch", run)
-                if patience is not None and epoch - run.best["epoch"] >= patience:
-                    run.message = f"no better {run.monitor} for {patience} epochs"
+                if self.keeper.save(run):
+                    self.tell("on_checkpoint", run)
+                self.tell("on_epoch", run)
+                if self.recipe.patience is not None and run.epoch - run.best["epoch"] >= self.recipe.patience:
+                    run.message = f"no better {run.monitor} for {self.recipe.patience} epochs"
                     break
             run.state = "finished"
         except KeyboardInterrupt:
             run.state, run.message = "stopped", f"interrupted in epoch {run.epoch}"
         except BaseException as error:
-            run.state, run.message = "failed", str(error)
-            raise
+            problem = out_of_memory(run, self.engine.batch_size) if is_out_of_memory(error) else error
+            run.state, run.message = "failed", str(problem)
+            if problem is error:
+                raise
+            raise problem from error
 
-    def train_epoch(self, run: Run, watchers: Sequence[Any]) -> bool:
-        """Take one step for each batch; return False if asked to stop."""
-        seed_epoch(self.settings["seed"] + run.epoch, self.shuffler, self.loader.dataset)
-        self.model.train()
-        for images, labels in self.loader:
+    def train_epoch(self, run: Run) -> bool:
+        """Train on every picture, in smaller batches if memory runs out at first; return False if asked to stop."""
+        while True:
+            try:
+                return self.take_steps(run)
+            except Exception as error:
+                shrinks = self.recipe.batch_size == "auto" and self.engine.batch_size > 1 and not run.history
+                if not (is_out_of_memory(error) and shrinks):
+                    raise
+            self.shrink_batch(run)  # out of the except: the error would keep the memory of the failed step alive
+
+    def take_steps(self, run: Run) -> bool:
+        """Take the steps of an epoch; return False if asked to stop."""
+        seed_epoch(self.recipe.seed + run.epoch, self.engine.shuffler, self.engine.train)
+        self.engine.start_epoch(run.epoch)
+        for group in reading(self.engine.groups(), run):
             if run.should_stop():
                 return False
-            loss = self.compute_loss(channels_last(images), labels)
-            run.losses.append(loss.item())
+            read_loss = start_reading(self.engine.backward(group))
+            self.engine.update(len(run.losses) + 1)
+            run.losses.append(read_loss())
             run.step += 1
             if not math.isfinite(run.losses[-1]):
-                raise self.diverged(f"the loss became {run.losses[-1]}", run)
-            self.accelerator.backward(loss)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-            self.lr = self.scheduler.get_last_lr()[0]
-            if not self.accelerator.optimizer_step_was_skipped:
-                self.scheduler.step()
-            tell(watchers, "on_step", run)
-        if not all(tensor.isfinite().all() for tensor in self.plain_model.parameters()):
-            raise self.diverged("a weight became NaN or infinite, though the loss did not, before or", run)
+                raise diverged(f"the loss became {run.losses[-1]}", run, self.recipe.lr)
+            self.tell("on_step", run)
+            if self.budget is not None and self.budget.is_due(run):
+                self.budget.plan_first(run)
+                self.engine.plan(run.epochs, run.steps, done=len(run.losses))
+            if run.step == run.steps:
+                break
+        if not self.engine.is_finite():
+            raise diverged("a weight became NaN or infinite, though the loss did not, before or", run, self.recipe.lr)
         return True
 
-    def compute_loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Compute the loss of a batch; auxiliary heads and earlier stages count less, as in PSPNet (section 3.3)."""
-        if self.plain_model.auxiliary is None and not hasattr(self.plain_model.decoder, "forward_all"):
-            return self.loss(self.model(images), labels)
-        with self.accelerator.autocast():
-            outputs = self.plain_model.forward_all(images)
-        stages = sum(self.loss(stage.float(), labels) for stage in outputs.stages)
-        return self.loss(outputs.logits.float(), labels) + STAGE_WEIGHT * stages
-
-    def diverged(self, what: str, run: Run) -> SegnbError:
-        """Say where a run went wrong, and what to try."""
-        return SegnbError(
-            f"{what} at batch {run.step} of epoch {run.epoch}. The model has its last good weights back. Try a lower learning "
-            f"rate (it was {self.settings['lr']:g}), precision='no', or look for broken pictures in that batch."
+    def shrink_batch(self, run: Run) -> None:
+        """Start the run again with batches of half the size."""
+        size = self.engine.batch_size // 2
+        warnings.warn(
+            f"memory ran out with {2 * size} pictures at a time: training starts again with {size}. The learning rate stays "
+            f"{self.recipe.lr:g}.",
+            stacklevel=2,
         )
+        self.engine.shrink(size, self.keeper.good_weights)
+        run.steps, run.step = self.engine.steps, 0
+        run.losses.clear()
 
     def validate(self, run: Run) -> None:
-        """Judge the model on the validation pictures and keep its weights if they are the best."""
-        seed_data(self.valid, self.settings["seed"])
+        """Judge the model, or the average of its weights, on the validation pictures; keep what was judged best."""
+        seed_data(self.valid, self.recipe.seed)
+        pictures = reading((self.valid[index] for index in range(len(self.valid))), run)
         batches = (
             (channels_last(torch.stack(images)), torch.stack(labels))
-            for images, labels in same_size_batches(
-                (self.valid[index] for index in range(len(self.valid))), self.settings["batch_size"]
-            )
+            for images, labels in same_size_batches(pictures, self.engine.batch_size)
         )
-        found = validate(self.plain_model, batches, self.loss)
-        run.preview = found.preview
-        elapsed = run.seconds
-        entry = {
-            "epoch": run.epoch,
-            "train_loss": sum(run.losses[-run.steps :]) / run.steps,
-            "valid_loss": found.loss,
-            "miou": found.matrix.miou(),
-            "iou": found.matrix.iou().tolist(),
-            "lr": self.lr,
-            "seconds": elapsed - (run.history[-1]["elapsed"] if run.history else 0),
-            "elapsed": elapsed,
-        }
-        run.history.append(entry)
-        if run.better(entry[run.monitor]):
-            # In this order: an interrupt in between leaves no best epoch without its weights.
-            self.good_weights = weights_of(self.plain_model)
-            run.best = entry
-
-    def save(self, run: Run) -> None:
-        """Write the checkpoint of the epoch."""
-        if not self.accelerator.is_main_process:
-            return
-        state = {
-            "settings": self.settings,
-            "model": self.plain_model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
-            "history": run.history,
-            "losses": run.losses,
-            "best": run.history.index(run.best),
-        }
-        with self.writing(run):
-            self.store_best(run)
-            checkpoint.write_last(run.path, state)
-
-    def store_best(self, run: Run) -> None:
-        """Write the best weights, unless they are in the folder; they may be late, because the disk was full."""
-        if self.stored is not run.best:
-            write_model(self.plain_model, self.good_weights, run.path / checkpoint.BEST)
-            self.stored = run.best
-
-    @contextmanager
-    def writing(self, run: Run) -> Iterator[None]:
-        """Turn a full disk into a warning: the run in memory is worth more than its files."""
-        try:
-            yield
-        except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own
-            warnings.warn(
-                f"epoch {run.epoch} could not be saved in {run.path} ({error}). Training goes on and the best weights stay in "
-                "memory: free some space, and call segnb.save_model(model, folder) at the end.",
-                stacklevel=3,
-            )
-
-    def load(self, run: Run, state: dict[str, Any]) -> None:
-        """Go on where an earlier run in the folder ended.
-
-        Args:
-            run: the new run.
-            state: what `checkpoint.read_last` found.
-        """
-        self.plain_model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        if self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
-        run.history, run.losses = state["history"], state["losses"]
-        run.best = self.stored = run.history[state["best"]]
-        run.epoch, run.step = len(run.history), run.steps
-        run.continue_from(run.history[-1]["elapsed"])
-        self.good_weights = checkpoint.read_best(run.path) or weights_of(self.plain_model)
-        if checkpoint.has_finished(run.path):
-            run.state = "finished"
-        else:
-            (run.path / checkpoint.RESULT).unlink(missing_ok=True)  # of a stop before: the run goes on
-        done = "finished" if run.state == "finished" else f"resumed after epoch {run.epoch} of {run.epochs}"
-        print(f"{run.path} is there: {done}. To start afresh, pass resume=False.")  # noqa: T201
+        with self.engine.averaged():
+            found = validate(self.engine.plain_model, batches, self.engine.loss)
+            run.preview = found.preview
+            elapsed = run.seconds
+            entry = {
+                "epoch": run.epoch,
+                "train_loss": sum(run.losses[-run.steps :]) / run.steps,
+                "valid_loss": found.loss,
+                "miou": found.matrix.miou(),
+                "iou": found.matrix.iou().tolist(),
+                "lr": self.engine.lr,
+                "seconds": elapsed - (run.history[-1]["elapsed"] if run.history else 0),
+                "elapsed": elapsed,
+            }
+            self.keeper.add_epoch(run, entry)
+        self.engine.end_epoch(entry[run.monitor])
+        if self.budget is not None and self.budget.plan_again(run):
+            self.engine.plan(run.epochs, run.steps, done=len(run.losses))
 
     def finish(self, run: Run) -> None:
-        """Give the model its best weights back, in eval mode, free of the training engine's wrapping."""
-        self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-        # Left marked as prepared, the model would silently train in full precision in its next run.
-        for mark in ("forward", "_is_accelerate_prepared"):
-            self.plain_model.__dict__.pop(mark, None)
-        run.stop_clock()
-        if run.best is not None or run.state == "failed":  # stopped in the first epoch: what is there is all there is
-            self.plain_model.load_state_dict(self.good_weights)
-        self.plain_model.eval()
-        if run.best is not None:
-            best = f"best {run.monitor} {run.best[run.monitor]:.3f} in epoch {run.best['epoch']}"
-            run.message = f"{run.message}; {best}" if run.message else best
-        if self.accelerator.is_main_process:
-            with self.writing(run):
-                self.store_best(run)
-                checkpoint.write_result(run)
+        """Leave the model and the folder as they are to be found, and tell the watchers."""
+        self.keeper.finish(run)
+        self.tell("on_end", run)
 
-
-def tell(watchers: Sequence[Any], event: str, run: Run) -> None:
-    """Call a method of every watcher that has it."""
-    for watcher in watchers:
-        if (method := getattr(watcher, event, None)) is not None:
-            method(run)
-
-
-def channels_last(images: Tensor) -> Tensor:
-    """Lay a batch out as the convolutions want it, while it is still uint8 and small."""
-    return images.contiguous(memory_format=torch.channels_last)
+    def tell(self, event: str, run: Run) -> None:
+        """Call a method of every watcher that has it."""
+        for watcher in self.watchers:
+            if (method := getattr(watcher, event, None)) is not None:
+                method(run)
 
 
 def seed_epoch(seed: int, shuffler: torch.Generator, data: Any) -> None:
@@ -252,8 +171,3 @@ def seed_data(data: Any, seed: int) -> None:
     """Seed the augmentation, which draws from a generator of its own."""
     if hasattr(data, "seed"):
         data.seed(seed)
-
-
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Copy the weights to the CPU's memory."""
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}

@@ -33,6 +33,7 @@ class Run:
             seconds, elapsed (since the run began).
         best: the entry of ``history`` with the best monitored value; None before the first epoch ends.
         preview: (image, labels, prediction) of the first validation pictures, uint8.
+        settings: everything that shapes the run, as JSON can hold it.
     """
 
     def __init__(self, path: Path, epochs: int, steps: int, monitor: str, label_names: Sequence[str]) -> None:
@@ -46,6 +47,9 @@ class Run:
         self.preview: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self.label_names = list(label_names)
         self.palette = draw.palette(len(self.label_names))
+        self.settings: dict[str, Any] = {}
+        self.thread: threading.Thread | None = None  # in which it trains in the background
+        self.error: BaseException | None = None  # that ended it there
         self._stop, self._pause = threading.Event(), threading.Event()
         self._started, self._resting = time.monotonic(), 0.0
         self._halted: float | None = None  # when the clock was stopped, by a pause or the end
@@ -61,6 +65,25 @@ class Run:
     def resume(self) -> None:
         """Let a paused run go on. Safe from any thread."""
         self._pause.clear()
+
+    def wait(self) -> Run:
+        """Wait for the end of a run in the background; an interrupt of the waiting stops the run.
+
+        Returns:
+            The run itself.
+
+        Raises:
+            Exception: whatever ended the run, as `fit` would have raised it in the foreground.
+        """
+        if self.thread is not None:
+            try:
+                self.thread.join()
+            except KeyboardInterrupt:
+                self.stop()
+                self.thread.join()
+        if self.error is not None:
+            raise self.error
+        return self
 
     def should_stop(self) -> bool:
         """Wait as long as the run is paused, then say whether it was asked to end."""
@@ -129,19 +152,26 @@ class Run:
 
 
 class Callback(Protocol):
-    """Anything with some of these methods can watch a run; the training monitor and the progress bar do."""
+    """Anything with some of these methods can watch a run; the training monitor and the progress bar do.
+
+    All get the same run, in which everything can be read, and which they may `Run.stop` or `Run.pause`. What a callback
+    raises ends the run. A run in the background calls them from its thread.
+    """
 
     def on_start(self, run: Run) -> None:
-        """Before the first step."""
+        """Before the first step, also of a run that is gone on with."""
 
     def on_step(self, run: Run) -> None:
-        """After each training step."""
+        """After each step of the optimiser; its loss is ``run.losses[-1]``."""
+
+    def on_checkpoint(self, run: Run) -> None:
+        """After the files of an epoch were written into ``run.path``; left out if the disk was full."""
 
     def on_epoch(self, run: Run) -> None:
-        """After each validation."""
+        """After each epoch, its validation and its files; its scores are ``run.history[-1]``."""
 
     def on_end(self, run: Run) -> None:
-        """When the run has finished, was stopped, or failed."""
+        """When the run has finished, was stopped, or failed, and the model has its best weights back."""
 
 
 class ProgressBar:

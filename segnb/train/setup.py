@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
-from segnb.errors import SegnbError, nearest
+from segnb.errors import SegnbError
 from segnb.evaluation import check_fits
 from segnb.models import SegmentationModel
 
 if TYPE_CHECKING:
     from segnb.data import SegmentationDataset
 
-MONITORS = ("miou", "valid_loss", "train_loss")
-PRECISIONS = ("auto", "no", "bf16", "fp16")
+WORKERS = 4  # that read pictures for a GPU; a CPU has better things to do
 
 
-def check_fit(
-    model: SegmentationModel,
-    train: SegmentationDataset,
-    valid: SegmentationDataset,
-    *,
-    epochs: int,
-    monitor: str,
-    patience: int | None,
-) -> None:
-    """Refuse, before anything is trained, what cannot work."""
-    if not isinstance(epochs, int) or epochs < 1:
-        raise SegnbError(f"epochs={epochs!r}: give a whole number of at least 1.")
-    if patience is not None and (not isinstance(patience, int) or patience < 1):
-        raise SegnbError(f"patience={patience!r}: give a whole number of epochs of at least 1, or None.")
-    if monitor not in MONITORS:
-        raise SegnbError(f"unknown monitor {monitor!r}. {nearest(monitor, MONITORS)}")
-    for name, data in (("train", train), ("valid", valid)):
+def check_data(model: SegmentationModel, **sets: SegmentationDataset) -> None:
+    """Refuse, before anything is trained, pictures that the model was not made for, and none at all."""
+    for name, data in sets.items():
         if len(data) == 0:
             raise SegnbError(
                 f"the data set {name} has no pictures: fit needs at least one for training and one for validation."
@@ -48,8 +35,6 @@ def check_fit(
 
 def make_accelerator(precision: str) -> Accelerator:
     """Set up device and mixed precision."""
-    if precision not in PRECISIONS:
-        raise SegnbError(f"unknown precision {precision!r}. {nearest(precision, PRECISIONS)}")
     if precision == "auto":
         if torch.cuda.is_available():
             precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
@@ -69,26 +54,18 @@ def choose_batch_size(batch_size: int | str, pictures: int, device: torch.device
     """Resolve ``"auto"``: 8 on a CPU, 16 elsewhere, but about sixteen steps an epoch, so that few pictures still teach."""
     if batch_size == "auto":
         return min(pictures, 8 if device.type == "cpu" else 16, max(2, pictures // 16))
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise SegnbError(f"batch_size={batch_size!r}: give a whole number of at least 1, or 'auto'.")
-    return batch_size
+    return int(batch_size)
 
 
-def choose_lr(lr: float | str, model: SegmentationModel) -> float:
-    """Resolve ``"auto"``: encoders with batch normalisation stand a higher rate than transformers."""
-    if lr == "auto":
-        normalised = any(isinstance(module, nn.BatchNorm2d) for module in model.encoder.modules())
-        return 4e-3 if normalised else 3e-4
-    if not isinstance(lr, (int, float)) or not 0 < lr < math.inf:
-        raise SegnbError(f"lr={lr!r}: give a positive number such as 2e-3, or 'auto'.")
-    return float(lr)
-
-
-def make_loader(train: SegmentationDataset, batch_size: int, device: torch.device) -> DataLoader:
+def make_loader(
+    train: SegmentationDataset, batch_size: int, device: torch.device, workers: int | str = "auto"
+) -> DataLoader:
     """Batch the training pictures in a new order each epoch.
 
     A last batch of one picture is dropped: batch normalisation has nothing to normalise over in 1×1 feature maps.
     """
+    if workers == "auto":
+        workers = 0 if device.type == "cpu" else WORKERS
     lone = len(train) > 1 and batch_size > 1 and len(train) % batch_size == 1
     return DataLoader(
         train,
@@ -96,7 +73,7 @@ def make_loader(train: SegmentationDataset, batch_size: int, device: torch.devic
         shuffle=True,
         generator=torch.Generator(),
         drop_last=lone,
-        num_workers=0 if device.type == "cpu" else 4,
+        num_workers=workers,
         pin_memory=device.type == "cuda",
         collate_fn=collate,
     )
@@ -112,3 +89,23 @@ def collate(items: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
             "for example albumentations.RandomCrop(256, 256, pad_if_needed=True) or albumentations.Resize(256, 256)."
         )
     return default_collate(items)
+
+
+@contextmanager
+def deterministic_algorithms(wanted: bool) -> Iterator[None]:
+    """Use only algorithms that give the same result each time; where there is none, PyTorch names the operation."""
+    if not wanted:
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = cudnn.benchmark
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it, before its first call
+    # An error would forbid cross-entropy on CUDA, which has no such algorithm.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        cudnn.benchmark = benchmark

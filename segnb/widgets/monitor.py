@@ -195,6 +195,8 @@ class TrainingMonitor(SegnbWidget):
         try:
             with self._lock, self.hold_sync():
                 self._last = time.monotonic()
+                if len(run.losses) < self._curve.count:  # memory ran out, and the run started again
+                    self._curve = Thinned()
                 self._curve.extend(run.losses[self._curve.count :])
                 self.losses = {"every": self._curve.every, "values": self._curve.points()}
                 self.history = [_row(epoch) for epoch in run.history]

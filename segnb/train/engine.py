@@ -1,0 +1,235 @@
+"""What takes a step: model, optimiser, schedule and loader, on the device and in the precision of the run.
+
+group of batches ─▶ loss ─▶ gradients, added up ─▶ clip ─▶ optimiser ─▶ schedule ─▶ average of the weights
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from segnb.draw import IGNORE
+from segnb.losses import Loss
+from segnb.models import SegmentationModel
+from segnb.train.averaging import Average
+from segnb.train.optimizers import choose_weight_decay, make_optimizer
+from segnb.train.recipe import Recipe
+from segnb.train.run import LOWER_IS_BETTER
+from segnb.train.schedules import make_schedule, restart_rates
+from segnb.train.setup import make_loader
+
+if TYPE_CHECKING:
+    from segnb.data import SegmentationDataset
+
+STAGE_WEIGHT = 0.4
+Batch = tuple[Tensor, Tensor]
+
+
+class Engine:
+    """Takes steps.
+
+    Args:
+        model: to be trained; moved to the device.
+        train: pictures to learn from.
+        recipe: how; its ``lr`` is a number.
+        loss: (logits, labels) -> scalar.
+        accelerator: device and precision.
+        batch_size: pictures in a batch.
+
+    Attributes:
+        plain_model, plain_optimizer: without the training engine's wrapping.
+        steps: in an epoch.
+        lr: of the last step: the highest among the groups of parameters.
+    """
+
+    def __init__(
+        self,
+        model: SegmentationModel,
+        train: SegmentationDataset,
+        recipe: Recipe,
+        *,
+        loss: Loss,
+        accelerator: Accelerator,
+        batch_size: int,
+    ) -> None:
+        self.plain_model, self.train, self.recipe, self.loss = model, train, recipe, loss
+        self.accelerator = accelerator
+        self.lr = 0.0
+        model.to(accelerator.device)
+        if accelerator.device.type != "mps":
+            model.to(memory_format=torch.channels_last)  # convolutions on CPU and CUDA are faster with channels last
+        self.average = None if recipe.ema is None else Average(model, recipe.ema)
+        self.model: Any = model
+        self.equip(batch_size)
+        self.forward = torch.compile(self.model) if recipe.compile else self.model
+
+    def equip(self, batch_size: int) -> None:
+        """Make loader, optimiser and schedule for a batch size."""
+        recipe, model = self.recipe, self.plain_model
+        self.batch_size = batch_size
+        if recipe.freeze_encoder:
+            model.unfreeze_encoder()  # the optimiser must know what it will train later
+        loader = make_loader(self.train, batch_size, self.accelerator.device, recipe.workers)
+        self.shuffler = loader.generator
+        self.steps = math.ceil(len(loader) / recipe.accumulate)
+        decay = choose_weight_decay(recipe.weight_decay, recipe.optimizer)
+        groups = model.parameter_groups(recipe.lr, recipe.encoder_lr, decay, recipe.layer_decay)
+        self.plain_optimizer = make_optimizer(recipe.optimizer, groups)
+        self._peaks = [group["lr"] for group in self.plain_optimizer.param_groups]
+        self.plan(recipe.epochs)
+        self.model, self.optimizer, self.loader = self.accelerator.prepare(self.model, self.plain_optimizer, loader)
+        if self.average is not None:
+            self.average.restart(model)
+
+    def shrink(self, batch_size: int, weights: dict[str, Tensor]) -> None:
+        """Start again with smaller batches, from these weights."""
+        self.plain_model.zero_grad()
+        self.plain_model.load_state_dict(weights)
+        self.accelerator.free_memory()  # and forget the optimiser: its scaler would serve two
+        self.equip(batch_size)
+
+    def plan(self, epochs: int, steps: int | None = None, done: int = 0) -> None:
+        """Stretch the schedule to a number of epochs, of so many steps each; some steps may be done."""
+        if done and self.recipe.schedule in ("plateau", "constant"):
+            return  # these do not ask for the end
+        restart_rates(self.plain_optimizer, self._peaks)
+        self.scheduler = make_schedule(
+            self.recipe.schedule,
+            self.plain_optimizer,
+            epochs * (steps or self.steps),
+            epochs=epochs,
+            lower_is_better=self.recipe.monitor in LOWER_IS_BETTER,
+        )
+        for _ in range(done):
+            self.scheduler.step()
+
+    def start_epoch(self, epoch: int) -> None:
+        """Freeze or unfreeze the encoder, and set the model to training."""
+        if self.recipe.freeze_encoder:
+            frozen = epoch <= self.recipe.freeze_encoder
+            (self.plain_model.freeze_encoder if frozen else self.plain_model.unfreeze_encoder)()
+        self.plain_model.train()
+
+    def groups(self) -> Iterator[list[Batch]]:
+        """Read the pictures of an epoch: the batches of each step."""
+        batches = iter(self.loader)
+        while group := list(islice(batches, self.recipe.accumulate)):
+            yield group
+
+    def backward(self, group: Sequence[Batch]) -> Tensor:
+        """Add up the gradients of a step's batches; return their loss."""
+        total = torch.zeros((), device=self.accelerator.device)
+        for (images, labels), share in zip(group, shares(group), strict=True):
+            loss = self.compute_loss(channels_last(images), labels) * share
+            self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
+
+    def compute_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Compute the loss of a batch; auxiliary heads and earlier stages count less, as in PSPNet (section 3.3)."""
+        if self.plain_model.auxiliary is None and not hasattr(self.plain_model.decoder, "forward_all"):
+            return self.loss(self.forward(images), labels)
+        with self.accelerator.autocast():
+            outputs = self.plain_model.forward_all(images)
+        stages = sum(self.loss(stage.float(), labels) for stage in outputs.stages)
+        return self.loss(outputs.logits.float(), labels) + STAGE_WEIGHT * stages
+
+    def update(self, count: int) -> None:
+        """Let the optimiser take the step whose gradients are there.
+
+        Args:
+            count: of this step, from 1 over the whole run.
+        """
+        if self.recipe.clip is not None:
+            self.accelerator.clip_grad_norm_(self.plain_model.parameters(), self.recipe.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.lr = max(group["lr"] for group in self.plain_optimizer.param_groups)
+        if self.accelerator.optimizer_step_was_skipped:  # its gradients overflowed in half precision
+            return
+        if not isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step()
+        if self.average is not None:
+            self.average.update(self.plain_model, count)
+
+    def end_epoch(self, value: float) -> None:
+        """Tell a schedule that waits for a plateau how the epoch was judged."""
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(value)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Let the model hold the averaged weights, if there are any, for a while."""
+        return nullcontext() if self.average is None else self.average.inside(self.plain_model)
+
+    def is_finite(self) -> bool:
+        """Say whether no weight is NaN or infinite."""
+        return all(bool(tensor.isfinite().all()) for tensor in self.plain_model.parameters())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that is needed to go on after this step."""
+        return {
+            "model": self.plain_model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
+            "average": self.average.state_dict() if self.average is not None else {},
+            "batch_size": self.batch_size,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after the step that `state_dict` was called at."""
+        self.plain_model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+    def release(self) -> None:
+        """Free the model of the training engine's wrapping."""
+        self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        # Left marked as prepared, the model would silently train in full precision in its next run.
+        for mark in ("forward", "_is_accelerate_prepared"):
+            self.plain_model.__dict__.pop(mark, None)
+        if self.recipe.freeze_encoder:
+            self.plain_model.unfreeze_encoder()
+
+
+def shares(group: Sequence[Batch]) -> Sequence[Tensor | float]:
+    """Weigh the batches of a step by the pixels that count in each: the sum is then the mean of one large batch."""
+    if len(group) == 1:
+        return [1.0]
+    counted = torch.stack([(labels != IGNORE).sum() for _, labels in group])
+    return (counted / counted.sum().clamp(min=1)).unbind()
+
+
+def start_reading(loss: Tensor) -> Callable[[], float]:
+    """Begin to bring a loss to the host.
+
+    Returns:
+        A function that waits for the loss alone: a GPU goes on with what was queued after it.
+    """
+    if loss.device.type != "cuda":
+        return loss.item
+    value, ready = loss.to("cpu", non_blocking=True), torch.cuda.Event()
+    ready.record()
+
+    def read() -> float:
+        ready.synchronize()
+        return value.item()
+
+    return read
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Lay a batch out as the convolutions want it, while it is still uint8 and small."""
+    return images.contiguous(memory_format=torch.channels_last)
