@@ -21,8 +21,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "optimizing": ["optimize"],
         "prediction": ["predict"],
         "pretrained": ["load_model", "save_model"],
+        "profiling": ["profile"],
         "system": ["doctor"],
-        "train": ["fit"],
+        "train": ["find_lr", "fit"],
         "widgets": ["explore"],
     },
 )
