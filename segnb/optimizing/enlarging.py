@@ -5,9 +5,10 @@ Nearest ×2, then 3×3. Of the three rows that a fine pixel sees, two are copies
     fine row 2i     sees coarse rows  i-1, i, i       w0, w1 + w2        each of the four kinds of fine pixel (even or odd row
     fine row 2i + 1 sees coarse rows  i, i, i+1       w0 + w1, w2        and column) has a 2×2 kernel of its own
 
-so four 2×2 convolutions of the coarse map, interleaved, do with 16 multiply-adds what took 36. A transposed convolution with a
-4×4 kernel and stride 2 is of this form from the start. Where the fine map has one row less than twice the coarse one, its last
-row has zeros below it, where the doubled coarse map goes on: that row, and so the last column, is corrected.
+so four 2×2 convolutions of the coarse map, interleaved, do with 16 multiply-adds what took 36. Together they are a transposed
+convolution with a 4×4 kernel and stride 2, which is how they are exported: a runtime interleaves better than a graph can say.
+Where the fine map has one row less than twice the coarse one, its last row has zeros below it, where the doubled coarse map
+goes on: that row, and so the last column, is corrected.
 
 Bilinear to any size, then 3×3. Enlarging mixes pixels and knows no channels, the nine taps mix channels and know one pixel each:
 they may change places. A pixel of the result then is a sum over coarse rows and columns:
@@ -19,14 +20,19 @@ with R and C the weights of the enlargement, zero outside of the fine map as its
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segnb.blocks import crop
 from segnb.optimizing.layers import Conv, is_tracing
 
 # Which of a kernel's three rows meet which of two neighbouring coarse rows: for odd fine rows, then for even ones.
 DOUBLED = torch.tensor([[[1.0, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]])
+# Which of the four rows of a transposed convolution's kernel meet them, for odd fine rows, then for even ones.
+TRANSPOSED = ((2, 0), (3, 1))
 
 
 class PhaseConv(nn.Module):
@@ -45,10 +51,21 @@ class PhaseConv(nn.Module):
         conv.weight = nn.Parameter(weight.flatten(0, 2).contiguous(), requires_grad=False)
         conv.bias = None if bias is None else nn.Parameter(bias.detach().repeat(4), requires_grad=False)
         self.phases = Conv(conv, act)
+        kernel = weight.new_empty(in_channels, out_channels, 4, 4)
+        for (odd, right), (top, left) in product(product((0, 1), repeat=2), repeat=2):
+            kernel[..., TRANSPOSED[odd][top], TRANSPOSED[right][left]] = weight[odd, right, ..., top, left].T
+        self.register_buffer("kernel", kernel)
+        self.register_buffer("bias", None if bias is None else bias.detach())
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve and interleave."""
+        if is_tracing():
+            return self.phases.act(self.transposed(x, self.bias))
         return interleave(self.phases(x), 2 * x.shape[-2], 2 * x.shape[-1])
+
+    def transposed(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Do the same as a transposed convolution."""
+        return F.conv_transpose2d(x, self.kernel, bias, stride=2, padding=1)
 
 
 def interleave(phases: Tensor, height: int, width: int) -> Tensor:
@@ -56,11 +73,8 @@ def interleave(phases: Tensor, height: int, width: int) -> Tensor:
 
     Place r of ``phases`` holds the odd fine row 2r - 1 and the even one 2r.
     """
-    batch, channels, rows, columns = phases.shape
+    batch, channels, *_ = phases.shape
     phases = phases.unflatten(1, (2, 2, channels // 4))
-    if is_tracing():
-        fine = phases.permute(0, 3, 4, 1, 5, 2).reshape(batch, channels // 4, 2 * rows, 2 * columns)
-        return fine[..., 1:, 1:][..., :height, :width]
     # In steps, the copy ends where it is wanted, and in the layout in which it is wanted.
     fine = phases.new_empty(batch, height, width, channels // 4).permute(0, 3, 1, 2)
     for down in (0, 1):
@@ -73,9 +87,8 @@ def interleave(phases: Tensor, height: int, width: int) -> Tensor:
 
 def doubled_transposed(conv: nn.ConvTranspose2d, act: nn.Module | None = None) -> PhaseConv:
     """Rewrite a transposed convolution with a 4×4 kernel, stride 2 and padding 1."""
-    rows = [[3, 1], [2, 0]]  # of the kernel: which meet coarse rows r - 1 and r, at even fine rows, and at odd ones
     weight = conv.weight.detach().transpose(0, 1)
-    kernels = [[weight[:, :, row][..., column] for column in rows[::-1]] for row in rows[::-1]]
+    kernels = [[weight[:, :, rows][..., columns] for columns in TRANSPOSED] for rows in TRANSPOSED]
     return PhaseConv(torch.stack([torch.stack(line) for line in kernels]), conv.bias, act)
 
 
@@ -97,24 +110,26 @@ class DoubledConv(PhaseConv):
         self.bare = bare
         self.register_buffer("below", weight[:, :, 2:3].contiguous())
         self.register_buffer("right", weight[..., 2:3].contiguous())
-        self.register_buffer("bias", None if bias is None else bias.detach()[:, None, None])
 
     def forward(self, x: Tensor, like: Tensor | None = None) -> Tensor:
         """Double and convolve; the result has the size of another map, if one is given."""
         if like is None:
             return super().forward(x)
         height, width = like.shape[-2:]
-        fine = interleave(self.bare(x), height, width)
         more_rows, more_columns = 2 * x.shape[-2] - height, 2 * x.shape[-1] - width
         if is_tracing():  # one graph for even and odd sizes
-            fine = fine - F.pad(self._from_below(x, width) * more_rows, (0, 0, height - 1, 0))
-            fine = fine - F.pad(self._from_right(x, height) * more_columns, (width - 1, 0))
+            fine = crop(self.transposed(x), height, width)
+            last = fine[..., -1:, :] - self._from_below(x, width) * more_rows
+            fine = torch.cat([fine[..., :-1, :], last], dim=-2)
+            last = fine[..., -1:] - self._from_right(x, height) * more_columns
+            fine = torch.cat([fine[..., :-1], last], dim=-1)
         else:
+            fine = interleave(self.bare(x), height, width)
             if more_rows:
                 fine[..., -1:, :] -= self._from_below(x, width)
             if more_columns:
                 fine[..., -1:] -= self._from_right(x, height)
-        return self.phases.act(fine if self.bias is None else fine + self.bias)
+        return self.phases.act(fine if self.bias is None else fine + self.bias[:, None, None])
 
     def _from_below(self, x: Tensor, width: int) -> Tensor:
         """What the doubled map, where it goes on below the fine one, adds to the last row: (B, out, 1, W)."""
