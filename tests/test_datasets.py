@@ -395,9 +395,9 @@ def test_truncated_masks_are_named(tmp_path, keep):
 def test_text_in_an_image_file_and_missing_files(tmp_path):
     path = tmp_path / "x.png"
     path.write_text("not a picture")
-    refused(f"{path} cannot be read as an image (cannot identify image file", path)
+    refused(f"{path} cannot be read as an image (it has no known format)", path)
     refused(f"{tmp_path / 'no.png'} does not exist (looked for in {tmp_path})", tmp_path / "no.png")
-    refused("image 0 is an array (6, 8, 3) float64", PHOTO / 255)
+    refused("image 0 holds float64 values from 0 to 1", PHOTO / PHOTO.max())
     refused("image 0 is a NoneType: give a path or a NumPy array", None)
     refused("mask 0 is a list: give a path or a NumPy array", mask=[[0, 1]])
     refused("images='images' is one path: give a list", "images", "masks", NAMES, call=SegmentationDataset)
@@ -409,27 +409,6 @@ def test_a_later_broken_file_is_named_when_it_is_read(folders):
     data = SegmentationDataset.from_folder(*folders, NAMES)
     data[0]
     refused(f"{path} cannot be read", 1, call=data.__getitem__)
-
-
-@pytest.mark.parametrize(
-    ("array", "name"),
-    [
-        (np.arange(48, dtype=np.uint16).reshape(6, 8) * 900, "x.png"),
-        (np.arange(48, dtype=np.int32).reshape(6, 8), "x.tiff"),
-        (np.linspace(0, 1, 48, dtype=np.float32).reshape(6, 8), "x.tif"),
-    ],
-)
-def test_more_than_8_bits(tmp_path, array, name):
-    path = save(array, tmp_path / name)
-    message = refused(f"{path} has 16 or more bits per channel, segnb reads 8", path)
-    assert 'convert to uint8 first, for example (image / 257).astype("uint8")' in message
-    refused('save labels as uint8, for example Image.fromarray(labels.astype("uint8"))', mask=path)
-
-
-@pytest.mark.parametrize("name", ["x.png", "x.tiff"])
-def test_16_bit_colours_are_refused_and_not_halved(tmp_path, name):
-    cv2.imwrite(str(tmp_path / name), RNG.integers(0, 65536, (6, 8, 3), np.uint16))
-    refused("x.png has 16 or more bits" if name == "x.png" else "x.tiff has 16 or more bits", tmp_path / name)
 
 
 def test_stack_of_pages(tmp_path):
@@ -456,23 +435,23 @@ def test_channel_counts_differ(folders):
 @pytest.mark.parametrize(
     ("image", "text"),
     [
-        (PHOTO.astype(np.float32), "image 0 is an array (6, 8, 3) float32, not (H, W) or (H, W, C) uint8"),
-        (PHOTO.astype(np.uint16), "image 0 is an array (6, 8, 3) uint16"),
-        (PHOTO[None], "image 0 is an array (1, 6, 8, 3) uint8"),
-        (PHOTO[:0], "image 0 is an array (0, 8, 3) uint8"),
+        (PHOTO > 9, "image 0 holds (6, 8, 3) bool: an image is (H, W) or (H, W, C) numbers"),
+        (PHOTO * 1j, "image 0 holds (6, 8, 3) complex128"),
+        (PHOTO[None], "image 0 holds (1, 6, 8, 3) uint8"),
+        (PHOTO[:0], "image 0 holds (0, 8, 3) uint8"),
     ],
 )
 def test_image_arrays_that_do_not_fit(image, text):
-    assert '(image * 255).astype("uint8")' in refused(text, image)
+    refused(text, image)
 
 
 @pytest.mark.parametrize(
     ("mask", "text"),
     [
-        (LABELS.astype(float), "mask 0 is an array (6, 8) float64: give (H, W) integers"),
-        (LABELS[:, :, None], "mask 0 is an array (6, 8, 1) uint8"),
-        (LABELS[:0], "mask 0 is an array (0, 8) uint8"),
-        (np.zeros((6, 8, 3)), "mask 0 is an array (6, 8, 3) float64"),
+        (LABELS.astype(float), "mask 0 holds (6, 8) float64: a mask is (H, W) integers, one label for each pixel"),
+        (LABELS[:, :, None], "mask 0 holds (6, 8, 1) uint8"),
+        (LABELS[:0], "mask 0 holds (0, 8) uint8"),
+        (np.zeros((6, 8, 3)), "mask 0 holds (6, 8, 3) float64"),
     ],
 )
 def test_mask_arrays_that_do_not_fit(mask, text):
@@ -596,8 +575,10 @@ def test_unmatched_pairs(folders):
 
 def count_opens(monkeypatch):
     opened = []
-    original = reading._open
-    monkeypatch.setattr(reading, "_open", lambda path, *rest: opened.append(Path(path).name) or original(path, *rest))
+    original = reading.open_picture
+    monkeypatch.setattr(
+        reading, "open_picture", lambda path, title: opened.append(Path(path).name) or original(path, title)
+    )
     return opened
 
 

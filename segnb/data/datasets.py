@@ -12,30 +12,31 @@ import copy
 import json
 import operator
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from segnb.data.folders import pair_files
+from segnb.data.arguments import check_classes, check_palette, check_sources, check_value_range
+from segnb.data.cache import Cache
 from segnb.data.mask_values import MaskValue, MaskValues
-from segnb.data.reading import Source, name_of, read_image, read_mask, title_of
+from segnb.data.readers import Readers
+from segnb.data.reading import name_of, read_image, read_mask, title_of
+from segnb.data.sources import Source
 from segnb.data.transforms import Transform, apply_transform, check_transform, seed_transform
 from segnb.data.wording import counted, listed
-from segnb.draw import IGNORE
 from segnb.errors import SegnbError, nearest
 from segnb.files import resource
 
 
-class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
+class SegmentationDataset(Readers, Dataset[tuple[Tensor, Tensor]]):
     """Images with masks for training and evaluation.
 
-    Files may be PNG, JPEG, TIFF or WebP with 8 bits. Images are turned upright as their EXIF tag says; grey ones have
-    one channel, all others three (palettes are looked up, an alpha channel is dropped); arrays keep their channels.
-    Masks are read as stored: grey values or palette indexes are the labels. If there are two labels and the masks hold
-    nothing but 0 and 255, then 255 means the second label; in all other cases 255 marks pixels to ignore.
+    Files may be PNG, JPEG, TIFF or WebP. Images are turned upright as their EXIF tag says; grey ones have one channel, a
+    TIFF of many bands has all of them (it needs ``segnb[data]``), all others have three (palettes are looked up, an alpha
+    channel is dropped); arrays keep their channels. What has more than 8 bits is brought to 8 by ``value_range``. Masks
+    are read as stored: grey values or palette indexes are the labels. If there are two labels and the masks hold nothing
+    but 0 and 255, then 255 means the second label; in all other cases 255 marks pixels to ignore.
 
     Decoded pictures stay in memory until ``cache_mb`` is full. None is ever dropped for another: an epoch reads every
     picture once, so the one dropped would be needed as soon as the one that replaces it. Copies made by
@@ -43,7 +44,7 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
     loader ``persistent_workers=True``, or the memory is lost after every epoch.
 
     Args:
-        images: paths, or arrays (H, W) or (H, W, C) uint8.
+        images: paths, or arrays (H, W) or (H, W, C), uint8 unless there is a ``value_range``.
         masks: as many paths, or arrays (H, W) of integers.
         classes: names of the labels 0, 1, ... in their order. A single name means binary: 0 background, 1 that class.
         transform: an albumentations pipeline, or any ``transform(image=, mask=) -> {"image":, "mask":}``.
@@ -51,6 +52,8 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
             index) or an (R, G, B) colour each. One more entry at the end stands for pixels to ignore.
         names: what to call the pictures; by default the stems of their files, or their numbers.
         palette: (labels, 3) uint8 colours to draw with; by default the colours in ``mask_values``, or `draw.palette`.
+        value_range: (low, high), the stored values that become 0 and 255 in all images, for example (0, 4095) for a 12-bit
+            camera in 16-bit files, or (0, 1); what lies outside becomes 0 or 255, and NaN becomes 0.
         cache_mb: bound of the memory for decoded pictures in megabytes; 0 keeps none.
 
     Attributes:
@@ -60,6 +63,7 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
         in_channels: channels of every image, as the first one has them.
         names: one for each picture.
         transform: the transform; `with_transform` sets another.
+        value_range: the pair given, or None.
 
     Raises:
         SegnbError: an argument or the first picture does not fit; when read, any other picture that does not fit.
@@ -79,11 +83,12 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
         mask_values: Sequence[MaskValue] | None = None,
         names: Sequence[str] | None = None,
         palette: Sequence[Sequence[int]] | np.ndarray | None = None,
+        value_range: tuple[float, float] | None = None,
         cache_mb: float = 1024,
     ) -> None:
-        self.classes = _check_classes(classes)
+        self.classes = check_classes(classes)
         self.label_names = ["background", *self.classes] if len(self.classes) == 1 else list(self.classes)
-        self._images, self._masks = _check_sources(images, "image"), _check_sources(masks, "mask")
+        self._images, self._masks = check_sources(images, "image"), check_sources(masks, "mask")
         if len(self._images) != len(self._masks):
             raise SegnbError(f"{len(self._images)} images but {len(self._masks)} masks: give one mask for each image.")
         if not self._images:
@@ -95,52 +100,13 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
         self.transform = transform
         detected = mask_values is None and len(self.label_names) == 2 and self._masks_are_0_and_255()
         self._values = MaskValues(self.label_names, (0, 255) if detected else mask_values, detected=detected)
-        self.palette = _check_palette(self._values.palette if palette is None else palette, self.label_names)
-        self.in_channels = read_image(self._images[0], title_of(self._images[0], "image", 0)).shape[2]
+        self.palette = check_palette(self._values.palette if palette is None else palette, self.label_names)
+        self.value_range = check_value_range(value_range)
+        self.in_channels = self._read_image(0).shape[2]
         self._keys = list(range(len(self._images)))  # the places of this copy's pictures in the cache
-        self._cache = _Cache(cache_mb)
+        self._cache = Cache(cache_mb)
         self._worker_seed: int | None = None
         self.read(0)
-
-    @classmethod
-    def from_folder(
-        cls,
-        images: str | Path,
-        masks: str | Path,
-        classes: Sequence[str],
-        transform: Transform | None = None,
-        *,
-        mask_values: Sequence[MaskValue] | None = None,
-        palette: Sequence[Sequence[int]] | np.ndarray | None = None,
-        cache_mb: float = 1024,
-    ) -> SegmentationDataset:
-        """Pair the files of two folders by name without extension: ``images/01.JPG`` with ``masks/01.png``.
-
-        Args:
-            images: folder of images; hidden files, other types of file and folders in it are passed over.
-            masks: folder of masks.
-            classes: see the class.
-            transform: see the class.
-            mask_values: see the class.
-            palette: see the class.
-            cache_mb: see the class.
-
-        Returns:
-            The data set, sorted by name.
-
-        Raises:
-            SegnbError: a folder is missing or empty, a file has no partner, or two files share a name.
-        """
-        image_files, mask_files = pair_files(images, masks)
-        return cls(
-            image_files,
-            mask_files,
-            classes,
-            transform,
-            mask_values=mask_values,
-            palette=palette,
-            cache_mb=cache_mb,
-        )
 
     def __len__(self) -> int:
         return len(self._images)
@@ -229,8 +195,12 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __repr__(self) -> str:
         labels = ", ".join(f"{label} {name}" for label, name in enumerate(self.label_names))
+        values = (
+            "" if self.value_range is None else "  values: {:g} to {:g} become 0 to 255\n".format(*self.value_range)
+        )
         return (
             f"SegmentationDataset of {counted(len(self), 'image')} ({counted(self.in_channels, 'channel')})\n"
+            f"{values}"
             f"  labels: {labels}; 255 is ignored\n"
             f"  masks: {self._values.describe()}\n"
             f"  transform: {_describe_transform(self.transform)}\n"
@@ -239,19 +209,26 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def _decode(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Read and check one image and its mask."""
-        image_title = title_of(self._images[index], "image", index)
-        image = read_image(self._images[index], image_title)
+        image, image_title = self._read_image(index), title_of(self._images[index], "image", index)
         if image.shape[2] != self.in_channels:
             raise SegnbError(
                 f"{image_title} has {_channels(image.shape[2])}, the first image has {_channels(self.in_channels)}: "
                 "convert all images to the same kind."
             )
         mask_title = title_of(self._masks[index], "mask", index)
-        stored = read_mask(self._masks[index], mask_title, colours=self._values.are_colours)
+        stored = self._read_mask(index, colours=self._values.are_colours)
         labels = self._values.to_labels(stored, mask_title)
         if image.shape[:2] != labels.shape:
             raise SegnbError(_explain_sizes(image_title, image.shape, mask_title, labels.shape))
         return image, labels
+
+    def _read_image(self, index: int) -> np.ndarray:
+        """Read one image: (H, W, C) uint8."""
+        return read_image(self._images[index], title_of(self._images[index], "image", index), self.value_range)
+
+    def _read_mask(self, index: int, *, colours: bool) -> np.ndarray:
+        """Read one mask as it is stored."""
+        return read_mask(self._masks[index], title_of(self._masks[index], "mask", index), colours=colours)
 
     def _masks_are_0_and_255(self) -> bool:
         """Look whether masks hold nothing but 0 and 255: in 32 of them, or in more until one is not empty."""
@@ -261,7 +238,7 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
         for count, index in enumerate(spread):
             if count >= 32 and found != {0}:
                 break
-            stored = read_mask(self._masks[index], title_of(self._masks[index], "mask", index), colours=False)
+            stored = self._read_mask(index, colours=False)
             found.update(np.unique(stored).tolist())
             if stored.ndim == 3 or not found <= {0, 255}:
                 return False
@@ -300,71 +277,6 @@ def load_sample(name: str, transform: Transform | None = None) -> tuple[Segmenta
         for part in ("train", "valid")
     )
     return train, valid
-
-
-class _Cache:
-    """Decoded pictures by key, until a number of bytes is reached.
-
-    It needs no lock: two threads that miss the same picture both decode it, and the bound is met to within a picture.
-    """
-
-    def __init__(self, megabytes: float) -> None:
-        self.size = int(megabytes * 1e6)
-        self.used = 0
-        self.pairs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-
-    def get(self, key: int) -> tuple[np.ndarray, np.ndarray] | None:
-        return self.pairs.get(key)
-
-    def put(self, key: int, pair: tuple[np.ndarray, np.ndarray]) -> None:
-        needed = sum(array.nbytes for array in pair)
-        if self.used + needed <= self.size:
-            self.pairs[key] = pair
-            self.used += needed
-
-    def describe(self) -> str:
-        return f"{len(self.pairs)} decoded, {self.used / 1e6:.0f} of {self.size / 1e6:.0f} MB"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Travel empty: a worker process reads its own pictures faster than it receives all of them."""
-        return {"size": self.size, "used": 0, "pairs": {}}
-
-
-def _check_classes(classes: Sequence[str]) -> list[str]:
-    """Bring classes to a list of names that all differ, or say what is wrong with them."""
-    if isinstance(classes, str) or not isinstance(classes, Iterable):
-        raise SegnbError(f"classes={classes!r}: give a list of names, such as ['road'] or ['sky', 'road'].")
-    names = list(classes)
-    if not names or not all(isinstance(name, str) and name for name in names):
-        raise SegnbError(f"classes={names!r}: give at least one name, and names only.")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise SegnbError(f"classes repeats {listed([repr(name) for name in repeated])}: give each label its own name.")
-    if len(names) > IGNORE:
-        raise SegnbError(f"{len(names)} classes: at most 255 fit into 8-bit masks, where 255 means ignore.")
-    return names
-
-
-def _check_sources(sources: Sequence[Source], kind: str) -> list[Source]:
-    """Bring images or masks to a list of paths and arrays, or say what is wrong with them."""
-    if isinstance(sources, (str, Path)):
-        raise SegnbError(f"{kind}s={str(sources)!r} is one path: give a list, or use SegmentationDataset.from_folder.")
-    checked = list(sources)
-    for index, source in enumerate(checked):
-        if not isinstance(source, (str, Path, np.ndarray)):
-            raise SegnbError(f"{kind} {index} is a {type(source).__name__}: give a path or a NumPy array.")
-    return checked
-
-
-def _check_palette(palette: Sequence[Sequence[int]] | np.ndarray, names: list[str]) -> np.ndarray:
-    """Bring a palette to an array (labels, 3) uint8, or say what is wrong with it."""
-    colours = np.asarray(palette)
-    if colours.shape != (len(names), 3) or colours.min() < 0 or colours.max() > 255:
-        raise SegnbError(
-            f"palette has shape {colours.shape}: give one colour (R, G, B) of 0 to 255 for each of {len(names)} labels "
-            f"({listed(names)})."
-        )
-    return colours.astype(np.uint8)
 
 
 def _channels(count: int) -> str:

@@ -1,8 +1,9 @@
-"""Pairs of files from a folder of images and a folder of masks."""
+"""Files in folders: pairs of images and masks, and what to say about those that are missing."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from segnb.data.reading import SUFFIXES
 from segnb.data.wording import counted, listed
@@ -29,11 +30,105 @@ def pair_files(images: str | Path, masks: str | Path) -> tuple[list[Path], list[
     return [image_files[name] for name in names], [mask_files[name] for name in names]
 
 
-def _list_folder(folder: str | Path) -> dict[str, Path]:
-    """Find the pictures of a folder by their stems."""
+def pair_listed(file: Path, images: Path, masks: Path) -> tuple[list[Path], list[Path]]:
+    """Pair files by a list of names: ``images/01.jpg`` with ``masks/01.png`` for a line that begins with 01.
+
+    Args:
+        file: the list, one name a line; what follows after a space is passed over.
+        images: folder of JPEG images.
+        masks: folder of PNG masks.
+
+    Returns:
+        The images and their masks, in the order of the list.
+
+    Raises:
+        SegnbError: the list is empty, or a file is missing or not inside its folder.
+    """
+    names = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not names:
+        raise SegnbError(f"{file} is empty: it should list the names of pictures, one a line.")
+    image_files = [inside(images, f"{name}.jpg", file) for name in names]
+    mask_files = [inside(masks, f"{name}.png", file) for name in names]
+    check_files([*image_files, *mask_files], file)
+    return image_files, mask_files
+
+
+def check_folder(folder: str | Path) -> Path:
+    """Find a folder.
+
+    Args:
+        folder: its path, perhaps with a ``~``.
+
+    Returns:
+        Its path.
+
+    Raises:
+        SegnbError: it does not exist; the nearest one is offered.
+    """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise SegnbError(_explain_missing(folder))
+    return folder
+
+
+def check_split(split: str, splits: Sequence[str]) -> None:
+    """Refuse an unknown part of a data set.
+
+    Args:
+        split: the name given.
+        splits: the names there are.
+
+    Raises:
+        SegnbError: it is none of them.
+    """
+    if split not in splits:
+        raise SegnbError(f"There is no split {split!r}. {nearest(split, splits)}")
+
+
+def inside(folder: Path, name: str, origin: str | Path) -> Path:
+    """Join a folder and a file name that stands in a data set: it must not lead elsewhere.
+
+    Args:
+        folder: where the file should be.
+        name: its name, perhaps with folders, with slashes of any system.
+        origin: the file that tells the name, for the error.
+
+    Returns:
+        The path; the file need not exist.
+
+    Raises:
+        SegnbError: the name is absolute or climbs up.
+    """
+    windows = PureWindowsPath(name)
+    if PurePosixPath(name).is_absolute() or windows.anchor or ".." in windows.parts or not windows.parts:
+        raise SegnbError(
+            f"{origin} names the file {name!r}, which is not inside {folder}: file names must stay in that folder."
+        )
+    return folder.joinpath(*windows.parts)
+
+
+def check_files(files: Iterable[Path], origin: str | Path) -> None:
+    """Refuse a list of files of which some do not exist.
+
+    Args:
+        files: all of them.
+        origin: what tells that there are such files, for the error.
+
+    Raises:
+        SegnbError: some are missing; it tells how many and shows the first.
+    """
+    files = list(files)
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        raise SegnbError(
+            f"{len(missing)} of {counted(len(files), 'file')} that {origin} tells of {'is' if len(missing) == 1 else 'are'} "
+            f"missing: {listed(missing, 3)}. Put them there, or take them out of the list."
+        )
+
+
+def _list_folder(folder: str | Path) -> dict[str, Path]:
+    """Find the pictures of a folder by their stems."""
+    folder = check_folder(folder)
     entries = sorted(folder.iterdir())
     files: dict[str, Path] = {}
     for path in entries:
