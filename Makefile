@@ -12,7 +12,8 @@ demo: $(VENV)/.lab      ## run the quickstart without a browser, into demo/
 	$(BIN)/segnb demo
 
 test: check $(NEWEST_KERNEL)  ## everything: style, layers, unit tests, notebooks, browser
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore=tests/browser -n 2 --dist worksteal
+	$(BIN)/python -m pytest tests/browser notebooks
 
 check: $(VENV)/.test    ## style and layers
 	$(BIN)/ruff check .
