@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "data": ["SegmentationDataset", "load_sample"],
+        "data": ["SegmentationDataset", "check_dataset", "k_fold", "load_sample", "split"],
         "encoders": ["list_encoders"],
         "errors": ["SegnbError"],
         "evaluation": ["evaluate"],

@@ -8,5 +8,13 @@ from __future__ import annotations
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submod_attrs={"datasets": ["SegmentationDataset", "load_sample"]}
+    __name__,
+    submod_attrs={
+        "crops": ["BalancedCrop"],
+        "datasets": ["SegmentationDataset", "load_sample"],
+        "doctor": ["check_dataset"],
+        "pipeline_code": ["as_code"],
+        "presets": ["preset"],
+        "splits": ["k_fold", "split"],
+    },
 )

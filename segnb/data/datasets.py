@@ -20,6 +20,7 @@ from torch.utils.data import Dataset, get_worker_info
 from segnb.data.arguments import check_classes, check_palette, check_sources, check_value_range
 from segnb.data.cache import Cache
 from segnb.data.mask_values import MaskValue, MaskValues
+from segnb.data.origin import describe_call
 from segnb.data.readers import Readers
 from segnb.data.reading import name_of, read_image, read_mask, title_of
 from segnb.data.sources import Source
@@ -64,6 +65,7 @@ class SegmentationDataset(Readers, Dataset[tuple[Tensor, Tensor]]):
         names: one for each picture.
         transform: the transform; `with_transform` sets another.
         value_range: the pair given, or None.
+        origin: the reader that made it and its arguments; None if they live in memory only.
 
     Raises:
         SegnbError: an argument or the first picture does not fit; when read, any other picture that does not fit.
@@ -86,6 +88,9 @@ class SegmentationDataset(Readers, Dataset[tuple[Tensor, Tensor]]):
         value_range: tuple[float, float] | None = None,
         cache_mb: float = 1024,
     ) -> None:
+        given = {"images": images, "masks": masks, "classes": classes, "mask_values": mask_values}
+        more = {"names": names, "palette": palette, "value_range": value_range}
+        self.origin = describe_call("SegmentationDataset", {**given, **more})
         self.classes = check_classes(classes)
         self.label_names = ["background", *self.classes] if len(self.classes) == 1 else list(self.classes)
         self._images, self._masks = check_sources(images, "image"), check_sources(masks, "mask")
@@ -183,6 +188,11 @@ class SegmentationDataset(Readers, Dataset[tuple[Tensor, Tensor]]):
         other.names = [self.names[place] for place in places]
         return other
 
+    @property
+    def places(self) -> list[int]:
+        """Where this copy's pictures are among those that the reader gave."""
+        return list(self._keys)
+
     def seed(self, seed: int) -> None:
         """Make the random transform repeatable from here on, in this process.
 
@@ -276,6 +286,7 @@ def load_sample(name: str, transform: Transform | None = None) -> tuple[Segmenta
         )
         for part in ("train", "valid")
     )
+    train.origin, valid.origin = ({"reader": "load_sample", "name": name, "part": part} for part in ("train", "valid"))
     return train, valid
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from segnb.data import camvid, cityscapes, coco, folders, huggingface, pets, voc
 from segnb.data.mask_values import MaskValue
+from segnb.data.origin import remembers
 from segnb.data.sources import Contents
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Readers:
     """What `SegmentationDataset` can be read from. The arguments without explanation are those of the class."""
 
     @classmethod
+    @remembers
     def from_folder(
         cls: type[SegmentationDataset],
         images: str | Path,
@@ -62,6 +64,7 @@ class Readers:
         return cls(**contents._asdict(), transform=transform, value_range=value_range, cache_mb=cache_mb)
 
     @classmethod
+    @remembers
     def from_coco(
         cls: type[SegmentationDataset],
         images: str | Path,
@@ -99,6 +102,7 @@ class Readers:
         return cls(**contents._asdict(), transform=transform, value_range=value_range, cache_mb=cache_mb)
 
     @classmethod
+    @remembers
     def from_voc(
         cls: type[SegmentationDataset],
         root: str | Path | None = None,
@@ -128,6 +132,7 @@ class Readers:
         return cls(**voc.read_voc(root, split, download)._asdict(), transform=transform, cache_mb=cache_mb)
 
     @classmethod
+    @remembers
     def from_cityscapes(
         cls: type[SegmentationDataset],
         root: str | Path,
@@ -153,6 +158,7 @@ class Readers:
         return cls(**cityscapes.read_cityscapes(root, split)._asdict(), transform=transform, cache_mb=cache_mb)
 
     @classmethod
+    @remembers
     def from_camvid(
         cls: type[SegmentationDataset],
         root: str | Path,
@@ -178,6 +184,7 @@ class Readers:
         return cls(**camvid.read_camvid(root, split)._asdict(), transform=transform, cache_mb=cache_mb)
 
     @classmethod
+    @remembers
     def from_pets(
         cls: type[SegmentationDataset],
         root: str | Path | None = None,
@@ -210,6 +217,7 @@ class Readers:
         return cls(**contents._asdict(), transform=transform, cache_mb=cache_mb)
 
     @classmethod
+    @remembers
     def from_hf(
         cls: type[SegmentationDataset],
         dataset: str | datasets.Dataset | datasets.DatasetDict,

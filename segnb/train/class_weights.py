@@ -1,10 +1,4 @@
-"""Class weights from the training labels: what is rare counts more.
-
-    w(k) = median frequency / frequency(k)
-
-where the frequency of a class is its share of the pixels of the pictures that show it (Eigen & Fergus, ICCV 2015,
-https://arxiv.org/abs/1411.4734, section 6.3.2; SegNet used it on CamVid). A median class weighs 1.
-"""
+"""Class weights from the training labels: what is rare counts more, by median frequency balancing."""
 
 from __future__ import annotations
 
@@ -12,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from segnb.data.checks.classes import median_frequency_weights
 from segnb.draw import IGNORE
 from segnb.errors import SegnbError
 
@@ -50,7 +45,7 @@ def choose_class_weights(class_weights: str | Sequence[float] | None, train: Seg
 
 
 def count_class_weights(data: SegmentationDataset, pictures: int = PICTURES) -> list[float]:
-    """Weigh classes by how rare they are.
+    """Weigh classes by how rare they are, see `median_frequency_weights`.
 
     Args:
         data: labelled pictures, looked at without their transform.
@@ -59,17 +54,8 @@ def count_class_weights(data: SegmentationDataset, pictures: int = PICTURES) -> 
     Returns:
         One weight for each label, above 0 and at most `HEAVIEST`; 1 for a label that occurs nowhere.
     """
-    labels = len(data.label_names)
-    own, shown = np.zeros(labels), np.zeros(labels)
+    counts = []
     for index in np.unique(np.linspace(0, len(data) - 1, min(pictures, len(data))).astype(int)):
         truth = data.read(int(index))[1]
-        counts = np.bincount(truth[truth != IGNORE].ravel(), minlength=labels)[:labels]
-        own += counts
-        shown += np.where(counts > 0, counts.sum(), 0)
-    frequencies = own / np.maximum(shown, 1)
-    present = frequencies > 0
-    if not present.any():
-        return [1.0] * labels
-    weights = np.ones(labels)
-    weights[present] = np.minimum(np.median(frequencies[present]) / frequencies[present], HEAVIEST)
-    return weights.tolist()
+        counts.append(np.bincount(truth[truth != IGNORE], minlength=len(data.label_names)))
+    return np.minimum(median_frequency_weights(np.array(counts)), HEAVIEST).tolist()

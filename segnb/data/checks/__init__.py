@@ -1,0 +1,1 @@
+"""The parts of `segnb.data.doctor.check_dataset`: look, understand the masks, check, report, fix."""
