@@ -47,7 +47,7 @@ def try_out(model: torch.nn.Module, size: tuple[int, int], device: str) -> dict[
         if logits.shape != (2, 2, *size):
             return {"error": f"logits of shape {tuple(logits.shape)}"}
         logits.square().mean().backward()
-        grads = [parameter.grad for parameter in model.parameters()]
+        grads = [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
         if device == "cpu" and not all(torch.isfinite(grad).all() for grad in [logits, *grads] if grad is not None):
             return {"error": "NaN or infinite numbers"}
         return {"idle": sum(grad is None for grad in grads)}
