@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import segnb
+from segnb.data.wording import counted
 from segnb.losses import get_loss
 from segnb.metrics import ConfusionMatrix
 
@@ -160,7 +161,7 @@ def summarise(ours: TakeTurns, rival: Rival, bare: BareLoop) -> dict[str, Any]:
     step, bare_step = statistics.median(ours.step_seconds), statistics.median(bare.seconds)
     pairs = list(zip(ours.history, rival.history, strict=True))
     return {
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} cores, torch {torch.__version__}",
+        "machine": f"{platform.machine()}, {counted(torch.get_num_threads(), 'core')}, torch {torch.__version__}",
         "date": time.strftime("%Y-%m-%d"),
         "epoch_time_ratio_smp_over_segnb": statistics.median(b["seconds"] / a["seconds"] for a, b in pairs),
         "fit_share_of_bare_loop": bare_step / step,
@@ -188,7 +189,7 @@ def write(runs: dict[str, dict[str, Any]]) -> None:
                 seconds, scores, marker="o", color=colour, label=f"{name}, seed {seed}", alpha=0.4 + 0.6 * (seed == "0")
             )
             scores_text = ", ".join(f"{score:.3f}" for score in scores)
-            rows.append(f"| {seed} | {name} | {scores_text} | {seconds[-1]:.0f} |")
+            rows.append(f"| {seed} | {name} | {scores_text} | {seconds[-1]:.0f} | {run['machine']}, {run['date']} |")
     axes.grid(alpha=0.3)
     axes.legend()
     last = {name: [run[name][-1]["miou"] for run in runs.values()] for name in ("segnb", "smp")}
@@ -197,8 +198,10 @@ def write(runs: dict[str, dict[str, Any]]) -> None:
     shares = ", ".join(f"{run['fit_share_of_bare_loop']:.1%}" for run in runs.values())
     table = (
         f"# CamVid, U-Net + {ENCODER}, {SIZE[1]}×{SIZE[0]}, batch {BATCH}\n\n"
-        f"`python benchmarks/camvid.py --seed 0` (1, ...) on {run['machine']}, {run['date']}.\n\n"
-        "| seed | library | valid mIoU after each epoch | seconds |\n|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
+        "`python benchmarks/camvid.py --seed 0` (1, ...). Seconds compare within a row's machine and run only.\n\n"
+        "| seed | library | valid mIoU after each epoch | seconds | machine |\n|---|---|---|---|---|\n"
+        + "\n".join(rows)
+        + "\n\n"
         f"- mIoU after the last epoch, mean of the seeds: {means}.\n"
         f"- An epoch of SMP takes this many times as long as one of segnb (median of the epochs, by seed): {ratios}.\n"
         f"- Speed of `fit` as a share of the bare loop (median steps, by seed): {shares}.\n"
