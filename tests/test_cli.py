@@ -39,6 +39,11 @@ def test_version():
     assert run("--version").stdout == f"segnb {segnb.__version__}\n"
 
 
+def test_python_m_segnb_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "segnb", "--version"], check=True, capture_output=True, text=True)
+    assert done.stdout == f"segnb {segnb.__version__}\n"
+
+
 def test_doctor_prints_versions():
     done = run("doctor")
     assert done.returncode == 0

@@ -15,7 +15,7 @@ from segnb.errors import SegnbError
 from segnb.losses import get_loss
 from segnb.pretrained import load_model
 from segnb.train import engine as engines
-from segnb.train import fitting
+from segnb.train import preparing
 from segnb.train.class_weights import choose_class_weights, count_class_weights
 from segnb.train.engine import shares, start_reading
 
@@ -152,7 +152,7 @@ def test_class_weights_are_bounded_and_so_are_the_pictures_looked_at():
 
 def test_a_run_weighs_classes(monkeypatch):
     asked = []
-    monkeypatch.setattr(fitting, "get_loss", lambda name, **options: asked.append((name, options)) or get_loss("ce"))
+    monkeypatch.setattr(preparing, "get_loss", lambda name, **options: asked.append((name, options)) or get_loss("ce"))
     run, _ = quick_fit(1, loss="ce", class_weights="auto")
     expected = count_class_weights(square_sets()[0])
     assert asked[-1] == ("ce", {"class_weights": expected})
@@ -215,7 +215,7 @@ class Memory:
 )
 def test_batches_are_halved_until_they_fit(error, monkeypatch):
     """The run is then the same as one with that batch size from the start."""
-    monkeypatch.setattr(fitting, "choose_batch_size", lambda size, *_: 8 if size == "auto" else size)
+    monkeypatch.setattr(preparing, "choose_batch_size", lambda size, *_: 8 if size == "auto" else size)
     loss = Memory(2, error)
     with pytest.warns(UserWarning, match="memory ran out") as caught:
         run, model = quick_fit(1, batch_size="auto", loss=loss, lr=1e-3, ema=0.9, out="auto")
@@ -231,7 +231,7 @@ def test_batches_are_halved_until_they_fit(error, monkeypatch):
 
 
 def test_the_smaller_batch_is_kept_when_the_run_goes_on(monkeypatch):
-    monkeypatch.setattr(fitting, "choose_batch_size", lambda size, *_: 4 if size == "auto" else size)
+    monkeypatch.setattr(preparing, "choose_batch_size", lambda size, *_: 4 if size == "auto" else size)
     options = {"batch_size": "auto", "loss": Memory(2), "out": "run"}
     with pytest.warns(UserWarning, match="starts again with 2"):
         quick_fit(2, callbacks=[At("epoch", 1, 0, lambda run: run.stop())], **options)

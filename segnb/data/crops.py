@@ -48,6 +48,10 @@ class BalancedCrop(A.RandomCrop):
                 f"class_weights={self.class_weights}: give one number from 0 for each label, and not only zeros."
             )
 
+    def get_transform_init_args_names(self) -> tuple[str, ...]:
+        """Tell albumentations the arguments that make this crop again, without those of `RandomCrop` that are fixed."""
+        return "height", "width", "class_weights"
+
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """Choose where to cut; albumentations calls this.
 

@@ -4,5 +4,7 @@ from segnb.train.find_lr import RateTest, find_lr
 from segnb.train.fitting import fit
 from segnb.train.logs import TensorBoard
 from segnb.train.run import Callback, Run
+from segnb.train.searching import search
+from segnb.train.trials import Search
 
-__all__ = ["Callback", "RateTest", "Run", "TensorBoard", "find_lr", "fit"]
+__all__ = ["Callback", "RateTest", "Run", "Search", "TensorBoard", "find_lr", "fit", "search"]

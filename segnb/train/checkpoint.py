@@ -1,6 +1,7 @@
 """The files of a run: what is written after each epoch, and how an unfinished run is found again.
 
 runs/unet-resnet34-1a2b3c/
+start/        the model with the weights that it came with, for run.save_config
 best/         the model of the best epoch: segnb.load_model(run.path / "best")
 last.pt       everything needed to go on after the last finished epoch
 previous.pt   the same of the epoch before, in case the disk loses last.pt
@@ -27,7 +28,7 @@ from segnb.files import write_atomically
 from segnb.pretrained import WEIGHTS
 from segnb.train.run import Run
 
-LAST, PREVIOUS, RESULT, BEST = "last.pt", "previous.pt", "result.json", "best"
+LAST, PREVIOUS, RESULT, START, BEST = "last.pt", "previous.pt", "result.json", "start", "best"
 HALF_WRITTEN = re.compile(r"\.\w+-[0-9a-f]{8}\.\w+")  # what `write_atomically` leaves if its process is killed
 
 
@@ -64,7 +65,12 @@ def prepare_folder(path: Path, resume: bool) -> None:
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
         old = [path / LAST, path / PREVIOUS, path / BEST / WEIGHTS, path / RESULT] if not resume else []
-        half = [file for place in (path, path / BEST) for file in place.glob(".*") if HALF_WRITTEN.fullmatch(file.name)]
+        half = [
+            file
+            for place in (path, path / START, path / BEST)
+            for file in place.glob(".*")
+            if HALF_WRITTEN.fullmatch(file.name)
+        ]
         for file in (*old, *half):
             file.unlink(missing_ok=True)
     except OSError as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.data_loader import prepare_data_loader
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -21,10 +22,12 @@ from segnb.losses import Loss
 from segnb.models import SegmentationModel
 from segnb.train.averaging import Average
 from segnb.train.optimizers import choose_weight_decay, make_optimizer
+from segnb.train.processes import Processes, restore_norms, synchronize_norms
 from segnb.train.recipe import Recipe
 from segnb.train.run import LOWER_IS_BETTER
 from segnb.train.schedules import make_schedule, restart_rates
 from segnb.train.setup import make_loader
+from segnb.train.stages import WithStages
 
 if TYPE_CHECKING:
     from segnb.data import SegmentationDataset
@@ -42,10 +45,11 @@ class Engine:
         recipe: how; its ``lr`` is a number.
         loss: (logits, labels) -> scalar.
         accelerator: device and precision.
-        batch_size: pictures in a batch.
+        batch_size: pictures in a batch, of all processes together.
 
     Attributes:
         plain_model, plain_optimizer: without the training engine's wrapping.
+        processes: that train together.
         steps: in an epoch.
         lr: of the last step: the highest among the groups of parameters.
     """
@@ -61,15 +65,18 @@ class Engine:
         batch_size: int,
     ) -> None:
         self.plain_model, self.train, self.recipe, self.loss = model, train, recipe, loss
-        self.accelerator = accelerator
+        self.accelerator, self.processes = accelerator, Processes(accelerator)
         self.lr = 0.0
         model.to(accelerator.device)
         if accelerator.device.type != "mps":
             model.to(memory_format=torch.channels_last)  # convolutions on CPU and CUDA are faster with channels last
+        several_gpus = self.processes.count > 1 and accelerator.device.type == "cuda"
+        self.plain_norms = synchronize_norms(model) if several_gpus else {}
         self.average = None if recipe.ema is None else Average(model, recipe.ema)
-        self.model: Any = model
+        self.has_stages = model.auxiliary is not None or hasattr(model.decoder, "forward_all")
+        self.model: Any = WithStages(model) if self.has_stages else model
         self.equip(batch_size)
-        self.forward = torch.compile(self.model) if recipe.compile else self.model
+        self.forward = torch.compile(self.model) if recipe.compile and not self.has_stages else self.model
 
     def equip(self, batch_size: int) -> None:
         """Make loader, optimiser and schedule for a batch size."""
@@ -77,7 +84,7 @@ class Engine:
         self.batch_size = batch_size
         if recipe.freeze_encoder:
             model.unfreeze_encoder()  # the optimiser must know what it will train later
-        loader = make_loader(self.train, batch_size, self.accelerator.device, recipe.workers)
+        loader = make_loader(self.train, batch_size, self.accelerator.device, recipe.workers, self.processes)
         self.shuffler = loader.generator
         self.steps = math.ceil(len(loader) / recipe.accumulate)
         decay = choose_weight_decay(recipe.weight_decay, recipe.optimizer)
@@ -85,7 +92,11 @@ class Engine:
         self.plain_optimizer = make_optimizer(recipe.optimizer, groups)
         self._peaks = [group["lr"] for group in self.plain_optimizer.param_groups]
         self.plan(recipe.epochs)
-        self.model, self.optimizer, self.loader = self.accelerator.prepare(self.model, self.plain_optimizer, loader)
+        self.model, self.optimizer = self.accelerator.prepare(self.model, self.plain_optimizer)
+        # As if alone: the loader gives each process its share already.
+        self.loader = prepare_data_loader(
+            loader, self.accelerator.device, num_processes=1, process_index=0, put_on_device=True
+        )
         if self.average is not None:
             self.average.restart(model)
 
@@ -125,22 +136,20 @@ class Engine:
             yield group
 
     def backward(self, group: Sequence[Batch]) -> Tensor:
-        """Add up the gradients of a step's batches; return their loss."""
+        """Add up the gradients of a step's batches; return their loss, over all processes."""
         total = torch.zeros((), device=self.accelerator.device)
-        for (images, labels), share in zip(group, shares(group), strict=True):
+        for (images, labels), share in zip(group, shares(group, self.processes), strict=True):
             loss = self.compute_loss(channels_last(images), labels) * share
-            self.accelerator.backward(loss)
+            self.accelerator.backward(loss * self.processes.count)  # several processes take the mean of their gradients
             total += loss.detach()
-        return total
+        return self.processes.sum(total)
 
     def compute_loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss of a batch; auxiliary heads and earlier stages count less, as in PSPNet (section 3.3)."""
-        if self.plain_model.auxiliary is None and not hasattr(self.plain_model.decoder, "forward_all"):
+        if not self.has_stages:
             return self.loss(self.forward(images), labels)
-        with self.accelerator.autocast():
-            outputs = self.plain_model.forward_all(images)
-        stages = sum(self.loss(stage.float(), labels) for stage in outputs.stages)
-        return self.loss(outputs.logits.float(), labels) + STAGE_WEIGHT * stages
+        logits, *stages = self.forward(images)
+        return self.loss(logits, labels) + STAGE_WEIGHT * sum(self.loss(stage, labels) for stage in stages)
 
     def update(self, count: int) -> None:
         """Let the optimiser take the step whose gradients are there.
@@ -200,16 +209,22 @@ class Engine:
         # Left marked as prepared, the model would silently train in full precision in its next run.
         for mark in ("forward", "_is_accelerate_prepared"):
             self.plain_model.__dict__.pop(mark, None)
+        restore_norms(self.plain_model, self.plain_norms)
         if self.recipe.freeze_encoder:
             self.plain_model.unfreeze_encoder()
 
 
-def shares(group: Sequence[Batch]) -> Sequence[Tensor | float]:
-    """Weigh the batches of a step by the pixels that count in each: the sum is then the mean of one large batch."""
-    if len(group) == 1:
+def shares(group: Sequence[Batch], processes: Processes | None = None) -> Sequence[Tensor | float]:
+    """Weigh the batches of a step, in all processes, by the pixels that count in each.
+
+    The sum of their losses is then the mean of one large batch.
+    """
+    several = processes is not None and processes.count > 1
+    if len(group) == 1 and not several:
         return [1.0]
     counted = torch.stack([(labels != IGNORE).sum() for _, labels in group])
-    return (counted / counted.sum().clamp(min=1)).unbind()
+    total = processes.sum(counted.sum()) if several else counted.sum()
+    return (counted / total.clamp(min=1)).unbind()
 
 
 def start_reading(loss: Tensor) -> Callable[[], float]:

@@ -56,6 +56,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or should_reduce_batch_size(error)
 
 
+def explain(error: BaseException, run: Run, batch_size: int) -> BaseException:
+    """Put what ended a run in words, where they are known; other errors are returned as they are."""
+    if is_out_of_memory(error):
+        return out_of_memory(run, batch_size)
+    if isinstance(error, RuntimeError) and "Connection closed by peer" in str(error):
+        return SegnbError(
+            f"another process of this run ended in epoch {run.epoch}: what it said tells why. {way_on(run)}"
+        )
+    return error
+
+
 def out_of_memory(run: Run, batch_size: int) -> SegnbError:
     """Say that memory ran out where the batch cannot be made smaller."""
     advice = (
@@ -69,9 +80,13 @@ def out_of_memory(run: Run, batch_size: int) -> SegnbError:
     )
 
 
-def diverged(what: str, run: Run, lr: float) -> SegnbError:
+class DivergedError(SegnbError):
+    """The loss or a weight became NaN or infinite."""
+
+
+def diverged(what: str, run: Run, lr: float) -> DivergedError:
     """Say where the numbers of a run went wrong, and what to try."""
-    return SegnbError(
+    return DivergedError(
         f"{what} at batch {run.step} of epoch {run.epoch}. The model has its last good weights back. Try a lower learning "
         f"rate (it was {lr:g}), clip=1.0, precision='no', or look for broken pictures in that batch."
     )

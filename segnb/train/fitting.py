@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelerate import Accelerator
-
-from segnb.losses import Loss, get_loss
+from segnb.errors import SegnbError
+from segnb.losses import Loss
 from segnb.models import SegmentationModel
 from segnb.train import background as backgrounds
-from segnb.train import checkpoint
-from segnb.train.class_weights import choose_class_weights
-from segnb.train.engine import Engine
-from segnb.train.keeping import Keeper
+from segnb.train.launching import bring_back, launch
 from segnb.train.logs import make_logs
 from segnb.train.loop import Session
-from segnb.train.optimizers import OptimizerMaker, choose_lr, choose_weight_decay, make_optimizer
-from segnb.train.recipe import Recipe, without_addresses
+from segnb.train.optimizers import OptimizerMaker
+from segnb.train.preparing import prepare
+from segnb.train.recipe import Recipe, is_whole
 from segnb.train.run import ProgressBar, Run
-from segnb.train.setup import check_data, choose_batch_size, deterministic_algorithms, make_accelerator
+from segnb.train.setup import check_data, deterministic_algorithms
 
 if TYPE_CHECKING:
     from segnb.data import SegmentationDataset
@@ -59,6 +57,7 @@ def fit(
     logs: str | None = None,
     callbacks: Sequence[Any] = (),
     background: bool = False,
+    processes: int = 1,
     seed: int = 0,
 ) -> Run:
     """Train a model; afterwards it holds the weights of its best epoch.
@@ -74,8 +73,8 @@ def fit(
         loss: ``"auto"`` (cross-entropy + Dice), names joined by ``+``, or a callable (logits, labels) -> scalar.
         lr: highest learning rate; ``"auto"`` is 4e-3 for encoders with batch normalisation, 3e-4 for transformers and kin;
             1e-2 with SGD and its like; a callable's own. `find_lr` helps to choose.
-        batch_size: ``"auto"`` is 8 on a CPU and 16 on a GPU, less if that leaves fewer than 16 steps an epoch, and half as often
-            as memory runs out in the first epoch.
+        batch_size: pictures in a batch, of all processes together. ``"auto"`` is 8 on a CPU and 16 on a GPU, less if that leaves
+            fewer than 16 steps an epoch; in a single process, half as often as memory runs out in the first epoch.
         precision: ``"no"``, ``"bf16"``, ``"fp16"``; ``"auto"`` is bf16 or fp16 on a CUDA device and ``"no"`` elsewhere.
         monitor: what decides the best epoch: ``"miou"``, ``"valid_loss"`` or ``"train_loss"``.
         patience: stop after so many epochs without a better one; None never does.
@@ -103,6 +102,10 @@ def fit(
         callbacks: objects with some of the methods of `segnb.train.Callback`.
         background: return at once and train in a thread: the notebook stays free, `Run.wait` waits for the end. On Colab the
             monitor does not move meanwhile. A script must wait before it ends, or the thread ends with it.
+        processes: that train together, each on a GPU of its own or, without GPUs, on its part of the CPU; they are copies of
+            this one, so callbacks work in the first copy and change nothing here. Each gets its share of every batch, and for
+            losses that are a mean over pixels their step is that of a single process. Batch normalisation sees the whole batch
+            on GPUs; on CPUs each process normalises its own share. Several machines: see `Run.save_config`.
         seed: of everything random.
 
     Returns:
@@ -138,10 +141,30 @@ def fit(
     )
     check_data(model, train=train, valid=valid)
     watchers = [*make_logs(logs), *callbacks]
+    start = partial(start_run, model, train, valid, recipe, out=out, resume=resume)
+    if check_processes(processes, background) > 1:
+        run = Run(Path(), recipe.epochs, 0, recipe.monitor, model.label_names)
+        run.recipe, run.train, run.valid = recipe, train, valid
+        return fit_in_copies(lambda: start([ProgressBar(), *watchers]), processes, model, run)
+    return start([live_view(), *watchers], background=background)
+
+
+def start_run(
+    model: SegmentationModel,
+    train: SegmentationDataset,
+    valid: SegmentationDataset,
+    recipe: Recipe,
+    watchers: Sequence[Any],
+    *,
+    out: str | Path | None,
+    resume: bool,
+    background: bool = False,
+) -> Run:
+    """Train in this process, which may be one of several."""
     backgrounds.reserve()
     try:
         session, run = prepare(model, train, valid, recipe, out=out, resume=resume)
-        session.watchers = [live_view(), *watchers]
+        session.watchers = watchers if session.processes.is_main else []
     except BaseException:
         backgrounds.release()
         raise
@@ -152,60 +175,23 @@ def fit(
     return run
 
 
-def prepare(
-    model: SegmentationModel,
-    train: SegmentationDataset,
-    valid: SegmentationDataset,
-    recipe: Recipe,
-    *,
-    out: str | Path | None,
-    resume: bool,
-) -> tuple[Session, Run]:
-    """Make everything ready for the first step, or for the first one after the checkpoint of an earlier run."""
-    loss = make_loss(recipe, train)
-    accelerator = make_accelerator(recipe.precision)
-    recipe = resolve(recipe, model, accelerator)
-    make_optimizer(recipe.optimizer, model.parameter_groups(recipe.lr))  # to hear now if it refuses this model
-    settings = {
-        "model": model.config,
-        "pictures": [len(train), len(valid)],
-        "transform": without_addresses(repr(getattr(train, "transform", None))),
-        **recipe.settings(),
-    }
-    path = checkpoint.choose_folder(out, settings, resume)
-    checkpoint.prepare_folder(path, resume)
-    earlier = checkpoint.read_last(path, settings) if resume else None
-    size = earlier["batch_size"] if earlier else choose_batch_size(recipe.batch_size, len(train), accelerator.device)
-    engine = Engine(model, train, recipe, loss=loss, accelerator=accelerator, batch_size=size)
-    run = Run(path, recipe.epochs, engine.steps, recipe.monitor, model.label_names)
-    run.settings = settings
-    run.palette = model.palette = getattr(train, "palette", model.palette)
-    keeper = Keeper(engine, settings)
-    if earlier is not None:
-        keeper.load(run, earlier)
-    return Session(engine, keeper, valid, recipe), run
+def check_processes(processes: int, background: bool) -> int:
+    """Refuse a number of processes that cannot be started."""
+    if not is_whole(processes, 1):
+        raise SegnbError(f"processes={processes!r}: give a whole number of at least 1.")
+    if processes > 1 and background:
+        raise SegnbError(f"processes={processes} cannot train in the background: leave one of the two out.")
+    if processes > 1 and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise SegnbError(f"processes={processes}: accelerate launch has started the processes already; leave it out.")
+    return processes
 
 
-def resolve(recipe: Recipe, model: SegmentationModel, accelerator: Accelerator) -> Recipe:
-    """Replace "auto" where it depends on the model and the device alone."""
-    return replace(
-        recipe,
-        lr=choose_lr(recipe.lr, model, recipe.optimizer),
-        weight_decay=choose_weight_decay(recipe.weight_decay, recipe.optimizer),
-        precision=accelerator.mixed_precision,
-    )
-
-
-def make_loss(recipe: Recipe, train: SegmentationDataset) -> Loss:
-    """Make the loss, with class weights if there are any.
-
-    Raises:
-        SegnbError: the name is unknown, or the loss takes no weights.
-    """
-    if recipe.class_weights is None:
-        return get_loss(recipe.loss)
-    get_loss(recipe.loss)  # a misspelt name is noticed before the labels are counted
-    return get_loss(recipe.loss, class_weights=choose_class_weights(recipe.class_weights, train))
+def fit_in_copies(train_here: Callable[[], Run], processes: int, model: SegmentationModel, run: Run) -> Run:
+    """Train in copies of this process, and bring their result into its model and run."""
+    backgrounds.reserve()  # to hear now if another run is training; the copies have the engine for themselves
+    backgrounds.release()
+    run.palette = model.palette = getattr(run.train, "palette", model.palette)
+    return bring_back(launch(train_here, processes), model, run)
 
 
 def work(session: Session, run: Run) -> None:

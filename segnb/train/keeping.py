@@ -33,6 +33,12 @@ class Keeper:
         self.good_weights = weights_of(self.model)
         self.stored: dict[str, Any] | None = None  # the history's entry whose weights are in the folder best/
 
+    def save_start(self, run: Run) -> None:
+        """Write the weights that the model came with: with them the run can be done again."""
+        if self.engine.processes.is_main:
+            with self.writing(run, "the model as it came"):
+                write_model(self.model, self.good_weights, run.path / checkpoint.START)
+
     def add_epoch(self, run: Run, entry: dict[str, Any]) -> None:
         """Add an epoch to the history, and keep the weights that the model holds now if they are the best."""
         run.history.append(entry)
@@ -43,7 +49,7 @@ class Keeper:
 
     def save(self, run: Run) -> bool:
         """Write the files of an epoch; say whether that went well."""
-        if not self.engine.accelerator.is_main_process:
+        if not self.engine.processes.is_main:
             return True
         state = {
             **self.engine.state_dict(),
@@ -54,7 +60,7 @@ class Keeper:
             "losses": run.losses,
             "best": run.history.index(run.best),
         }
-        with self.writing(run):
+        with self.writing(run, f"epoch {run.epoch}"):
             self.store_best(run)
             checkpoint.write_last(run.path, state)
             write_history(run)
@@ -68,13 +74,13 @@ class Keeper:
             self.stored = run.best
 
     @contextmanager
-    def writing(self, run: Run) -> Iterator[None]:
+    def writing(self, run: Run, what: str) -> Iterator[None]:
         """Turn a full disk into a warning: the run in memory is worth more than its files."""
         try:
             yield
         except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own
             warnings.warn(
-                f"epoch {run.epoch} could not be saved in {run.path} ({error}). Training goes on and the best weights stay in "
+                f"{what} could not be saved in {run.path} ({error}). Training goes on and the best weights stay in "
                 "memory: free some space, and call segnb.save_model(model, folder) at the end.",
                 stacklevel=3,
             )
@@ -98,7 +104,8 @@ class Keeper:
         else:
             (run.path / checkpoint.RESULT).unlink(missing_ok=True)  # of a stop before: the run goes on
         done = "finished" if run.state == "finished" else f"resumed after epoch {run.epoch} of {run.epochs}"
-        print(f"{run.path} is there: {done}. To start afresh, pass resume=False.")  # noqa: T201
+        if self.engine.processes.is_main:
+            print(f"{run.path} is there: {done}. To start afresh, pass resume=False.")  # noqa: T201
 
     def finish(self, run: Run) -> None:
         """Give the model its best weights back, in eval mode, free of the training engine's wrapping."""
@@ -110,8 +117,8 @@ class Keeper:
         if run.best is not None:
             best = f"best {run.monitor} {run.best[run.monitor]:.3f} in epoch {run.best['epoch']}"
             run.message = f"{run.message}; {best}" if run.message else best
-        if self.engine.accelerator.is_main_process:
-            with self.writing(run):
+        if self.engine.processes.is_main:
+            with self.writing(run, f"epoch {run.epoch}"):
                 self.store_best(run)
                 checkpoint.write_result(run)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,8 +22,9 @@ from accelerate.utils import set_seed
 from segnb.evaluation import same_size_batches, validate
 from segnb.train.budget import Budget
 from segnb.train.engine import Engine, channels_last, start_reading
-from segnb.train.faults import diverged, is_out_of_memory, out_of_memory, reading
+from segnb.train.faults import diverged, explain, is_out_of_memory, reading
 from segnb.train.keeping import Keeper
+from segnb.train.processes import Processes
 from segnb.train.recipe import Recipe, parse_budget
 from segnb.train.run import Run
 
@@ -45,6 +47,7 @@ class Session:
 
     def __init__(self, engine: Engine, keeper: Keeper, valid: SegmentationDataset, recipe: Recipe) -> None:
         self.engine, self.keeper, self.valid, self.recipe = engine, keeper, valid, recipe
+        self.processes = engine.processes
         self.watchers: Sequence[Any] = ()
         seconds = parse_budget(recipe.budget)
         self.budget = None if seconds is None else Budget(seconds, math.ceil(len(valid) / engine.batch_size))
@@ -52,28 +55,34 @@ class Session:
     def train(self, run: Run) -> None:
         """Run the epochs that are left, until the end, a stop, or a failure."""
         try:
-            self.tell("on_start", run)
-            while len(run.history) < run.epochs and run.state != "finished":
-                run.epoch, run.step = len(run.history) + 1, 0
-                if not self.train_epoch(run):
-                    run.state, run.message = "stopped", f"stopped in epoch {run.epoch}"
-                    return
-                self.validate(run)
-                if self.keeper.save(run):
-                    self.tell("on_checkpoint", run)
-                self.tell("on_epoch", run)
-                if self.recipe.patience is not None and run.epoch - run.best["epoch"] >= self.recipe.patience:
-                    run.message = f"no better {run.monitor} for {self.recipe.patience} epochs"
-                    break
-            run.state = "finished"
+            with self.processes.stopping(run):
+                self.run_epochs(run)
         except KeyboardInterrupt:
             run.state, run.message = "stopped", f"interrupted in epoch {run.epoch}"
         except BaseException as error:
-            problem = out_of_memory(run, self.engine.batch_size) if is_out_of_memory(error) else error
+            problem = explain(error, run, self.engine.batch_size)
             run.state, run.message = "failed", str(problem)
             if problem is error:
                 raise
             raise problem from error
+
+    def run_epochs(self, run: Run) -> None:
+        """Run the epochs that are left, until the end or a stop."""
+        self.tell("on_start", run)
+        while len(run.history) < run.epochs and run.state != "finished":
+            run.epoch, run.step = len(run.history) + 1, 0
+            if not self.train_epoch(run):
+                what = "interrupted" if run.interrupted else "stopped"
+                run.state, run.message = "stopped", f"{what} in epoch {run.epoch}"
+                return
+            self.validate(run)
+            if self.keeper.save(run):
+                self.tell("on_checkpoint", run)
+            self.tell("on_epoch", run)
+            if self.recipe.patience is not None and run.epoch - run.best["epoch"] >= self.recipe.patience:
+                run.message = f"no better {run.monitor} for {self.recipe.patience} epochs"
+                break
+        run.state = "finished"
 
     def train_epoch(self, run: Run) -> bool:
         """Train on every picture, in smaller batches if memory runs out at first; return False if asked to stop."""
@@ -81,17 +90,17 @@ class Session:
             try:
                 return self.take_steps(run)
             except Exception as error:
-                shrinks = self.recipe.batch_size == "auto" and self.engine.batch_size > 1 and not run.history
-                if not (is_out_of_memory(error) and shrinks):
+                auto = self.recipe.batch_size == "auto" and self.processes.count == 1  # of several, the others go on
+                if not (is_out_of_memory(error) and auto and self.engine.batch_size > 1 and not run.history):
                     raise
             self.shrink_batch(run)  # out of the except: the error would keep the memory of the failed step alive
 
     def take_steps(self, run: Run) -> bool:
         """Take the steps of an epoch; return False if asked to stop."""
-        seed_epoch(self.recipe.seed + run.epoch, self.engine.shuffler, self.engine.train)
+        seed_epoch(self.recipe.seed + run.epoch, self.engine.shuffler, self.engine.train, self.processes)
         self.engine.start_epoch(run.epoch)
         for group in reading(self.engine.groups(), run):
-            if run.should_stop():
+            if self.processes.any(run.should_stop()):
                 return False
             read_loss = start_reading(self.engine.backward(group))
             self.engine.update(len(run.losses) + 1)
@@ -102,6 +111,7 @@ class Session:
             self.tell("on_step", run)
             if self.budget is not None and self.budget.is_due(run):
                 self.budget.plan_first(run)
+                run.epochs, run.steps = self.processes.from_main(lambda: (run.epochs, run.steps))
                 self.engine.plan(run.epochs, run.steps, done=len(run.losses))
             if run.step == run.steps:
                 break
@@ -118,21 +128,23 @@ class Session:
             stacklevel=2,
         )
         self.engine.shrink(size, self.keeper.good_weights)
+        run.recipe = replace(run.recipe, batch_size=size)
         run.steps, run.step = self.engine.steps, 0
         run.losses.clear()
 
     def validate(self, run: Run) -> None:
         """Judge the model, or the average of its weights, on the validation pictures; keep what was judged best."""
         seed_data(self.valid, self.recipe.seed)
-        pictures = reading((self.valid[index] for index in range(len(self.valid))), run)
+        pictures = reading((self.valid[index] for index in self.processes.share(len(self.valid))), run)
         batches = (
             (channels_last(torch.stack(images)), torch.stack(labels))
-            for images, labels in same_size_batches(pictures, self.engine.batch_size)
+            for images, labels in same_size_batches(pictures, math.ceil(self.engine.batch_size / self.processes.count))
         )
         with self.engine.averaged():
-            found = validate(self.engine.plain_model, batches, self.engine.loss)
+            self.processes.share_buffers(self.engine.plain_model)
+            found = self.processes.merge(validate(self.engine.plain_model, batches, self.engine.loss))
             run.preview = found.preview
-            elapsed = run.seconds
+            elapsed = self.processes.from_main(lambda: run.seconds)
             entry = {
                 "epoch": run.epoch,
                 "train_loss": sum(run.losses[-run.steps :]) / run.steps,
@@ -145,7 +157,8 @@ class Session:
             }
             self.keeper.add_epoch(run, entry)
         self.engine.end_epoch(entry[run.monitor])
-        if self.budget is not None and self.budget.plan_again(run):
+        if self.budget is not None and self.processes.from_main(lambda: self.budget.plan_again(run)):
+            run.epochs = self.processes.from_main(lambda: run.epochs)
             self.engine.plan(run.epochs, run.steps, done=len(run.losses))
 
     def finish(self, run: Run) -> None:
@@ -160,11 +173,11 @@ class Session:
                 method(run)
 
 
-def seed_epoch(seed: int, shuffler: torch.Generator, data: Any) -> None:
-    """Make everything random in an epoch depend on its number alone."""
-    set_seed(seed)
+def seed_epoch(seed: int, shuffler: torch.Generator, data: Any, processes: Processes) -> None:
+    """Make everything random in an epoch depend on its number and the process; the order of the pictures on its number alone."""
+    set_seed(seed + processes.seed)
     shuffler.manual_seed(seed)
-    seed_data(data, seed)
+    seed_data(data, seed + processes.seed)
 
 
 def seed_data(data: Any, seed: int) -> None:

@@ -133,6 +133,14 @@ def name_of(function: Any) -> str:
     return getattr(function, "__name__", None) or without_addresses(repr(function))
 
 
+def describe(transform: Any) -> str:
+    """Write a transform as it shows itself; albumentations cannot show a function without a name."""
+    try:
+        return without_addresses(repr(transform))
+    except ValueError:
+        return type(transform).__name__
+
+
 def without_addresses(text: str) -> str:
     """Leave "at 0x7f3a..." out of a description."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", text)

@@ -17,6 +17,9 @@ from segnb import draw
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from segnb.data import SegmentationDataset
+    from segnb.train.recipe import Recipe
+
 LOWER_IS_BETTER = {"train_loss", "valid_loss"}
 
 
@@ -34,7 +37,13 @@ class Run:
         best: the entry of ``history`` with the best monitored value; None before the first epoch ends.
         preview: (image, labels, prediction) of the first validation pictures, uint8.
         settings: everything that shapes the run, as JSON can hold it.
+        interrupted: whether it was one of several processes and got a signal to end.
+        recipe, train, valid: what `fit` was given; the recipe's batch size is the one in use.
     """
+
+    recipe: Recipe
+    train: SegmentationDataset
+    valid: SegmentationDataset
 
     def __init__(self, path: Path, epochs: int, steps: int, monitor: str, label_names: Sequence[str]) -> None:
         self.path = path
@@ -48,6 +57,7 @@ class Run:
         self.label_names = list(label_names)
         self.palette = draw.palette(len(self.label_names))
         self.settings: dict[str, Any] = {}
+        self.interrupted = False
         self.thread: threading.Thread | None = None  # in which it trains in the background
         self.error: BaseException | None = None  # that ended it there
         self._stop, self._pause = threading.Event(), threading.Event()
@@ -57,6 +67,11 @@ class Run:
     def stop(self) -> None:
         """Ask the run to end after the current step; the best weights come back. Safe from any thread."""
         self._stop.set()
+
+    def interrupt(self) -> None:
+        """Ask the run to end after the current step, because somebody interrupted its process."""
+        self.interrupted = True
+        self.stop()
 
     def pause(self) -> None:
         """Ask the run to wait after the current step. Safe from any thread."""
@@ -126,6 +141,25 @@ class Run:
             return not math.isnan(value)
         return value < best if self.monitor in LOWER_IS_BETTER else value > best
 
+    def save_config(self, file: str | Path) -> Path:
+        """Write the run into a file that does it again elsewhere: ``segnb train run.yaml``.
+
+        On several GPUs or machines: ``accelerate launch -m segnb train run.yaml``. The weights that the run began with are
+        written beside the file, under the same name with ``.safetensors``.
+
+        Args:
+            file: such as ``"run.yaml"``.
+
+        Returns:
+            The file.
+
+        Raises:
+            SegnbError: the data are not read from files, or a function of one's own is loss, optimizer or transform.
+        """
+        from segnb.train.configuration import write_config
+
+        return write_config(self, file)
+
     def plot(self) -> Figure:
         """Draw loss and mIoU by epoch."""
         return draw.curves(self.history)
@@ -179,7 +213,7 @@ class ProgressBar:
 
     def _open_bar(self, run: Run) -> None:
         """Open the bar of the epoch."""
-        from tqdm.auto import tqdm
+        from tqdm import tqdm  # not tqdm.auto: a copy of a notebook's process cannot move widgets
 
         self.bar = tqdm(total=run.steps, desc=f"epoch {run.epoch}/{run.epochs}", unit="batch", leave=True)
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, default_collate
 
 from segnb.errors import SegnbError
 from segnb.evaluation import check_fits
 from segnb.models import SegmentationModel
+from segnb.train.processes import Processes
 
 if TYPE_CHECKING:
     from segnb.data import SegmentationDataset
@@ -33,8 +35,19 @@ def check_data(model: SegmentationModel, **sets: SegmentationDataset) -> None:
         check_fits(model, data)
 
 
-def make_accelerator(precision: str) -> Accelerator:
-    """Set up device and mixed precision."""
+def make_accelerator(precision: str, *, all_learn: bool = True) -> Accelerator:
+    """Set up device, mixed precision and processes.
+
+    Args:
+        precision: as for `fit`.
+        all_learn: whether every parameter gets a gradient in every step; several processes must look for those that get none.
+
+    Returns:
+        The training engine.
+
+    Raises:
+        SegnbError: the device cannot compute with this precision.
+    """
     if precision == "auto":
         if torch.cuda.is_available():
             precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
@@ -43,7 +56,11 @@ def make_accelerator(precision: str) -> Accelerator:
     # accelerate keeps one state for the life of the process; another fit may want another precision.
     AcceleratorState._reset_state()
     try:
-        return Accelerator(mixed_precision=precision, step_scheduler_with_optimizer=False)
+        return Accelerator(
+            mixed_precision=precision,
+            step_scheduler_with_optimizer=False,
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=not all_learn)],
+        )
     except ValueError as error:
         raise SegnbError(
             f"precision={precision!r} does not work on this device ({error}): use 'bf16' or 'no'."
@@ -57,22 +74,45 @@ def choose_batch_size(batch_size: int | str, pictures: int, device: torch.device
     return int(batch_size)
 
 
-def make_loader(
-    train: SegmentationDataset, batch_size: int, device: torch.device, workers: int | str = "auto"
-) -> DataLoader:
-    """Batch the training pictures in a new order each epoch.
+class SharedBatches(BatchSampler):
+    """The batches of a single process, of each of which a process gets its share.
 
-    A last batch of one picture is dropped: batch normalisation has nothing to normalise over in 1×1 feature maps.
+    Args:
+        processes: that share; without, a process is alone.
+        **options: of `BatchSampler`.
+    """
+
+    def __init__(self, processes: Processes | None, **options: Any) -> None:
+        super().__init__(**options)
+        self.processes = processes
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in super().__iter__():
+            yield batch if self.processes is None else [batch[place] for place in self.processes.share(len(batch))]
+
+
+def make_loader(
+    train: SegmentationDataset,
+    batch_size: int,
+    device: torch.device,
+    workers: int | str = "auto",
+    processes: Processes | None = None,
+) -> DataLoader:
+    """Batch the training pictures in a new order each epoch, the same order for all processes.
+
+    A last batch of one picture is dropped: batch normalisation has nothing to normalise over in 1×1 feature maps. So is one that
+    has fewer pictures than there are processes.
     """
     if workers == "auto":
         workers = 0 if device.type == "cpu" else WORKERS
-    lone = len(train) > 1 and batch_size > 1 and len(train) % batch_size == 1
+    least = 2 if processes is None else max(2, processes.count)
+    short = len(train) > batch_size > 1 and 0 < len(train) % batch_size < least
+    shuffler = torch.Generator()
+    order = RandomSampler(train, generator=shuffler)
     return DataLoader(
         train,
-        batch_size,
-        shuffle=True,
-        generator=torch.Generator(),
-        drop_last=lone,
+        batch_sampler=SharedBatches(processes, sampler=order, batch_size=batch_size, drop_last=short),
+        generator=shuffler,
         num_workers=workers,
         pin_memory=device.type == "cuda",
         collate_fn=collate,
