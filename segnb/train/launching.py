@@ -115,9 +115,8 @@ def told(train: Callable[[], Run], report: Path, output: TextIO) -> Callable[[],
                 leave(report / "run.json", {"path": str(run.path.resolve())})
         if run.interrupted:
             output.flush()
-            os._exit(
-                1
-            )  # a launcher that was interrupted, too, never asks for the result that it would be kept waiting with
+            # The result would wait to be asked for, which a launcher that was interrupted, too, never does.
+            os._exit(1)
 
     return work
 
