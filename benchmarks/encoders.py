@@ -42,7 +42,7 @@ def try_out(model: torch.nn.Module, size: tuple[int, int], device: str) -> dict[
     try:
         model.zero_grad()
         model.train()
-        image = torch.randn(2, 3, *size, device=device)  # SKNet normalises over pooled maps and the batch
+        image = torch.randn(2, 3, *size, device=device)
         logits = model(image)
         if logits.shape != (2, 2, *size):
             return {"error": f"logits of shape {tuple(logits.shape)}"}
