@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segnb.blocks import crop
+from segnb.data.arguments import ONE_CLASS
+from segnb.data.planes import plane_palette
 from segnb.decoders import DECODERS
 from segnb.decoders.pyramid.fcn import FCN
 from segnb.draw import palette
@@ -53,7 +55,7 @@ class SegmentationModel(nn.Module):
         encoder: gives a feature map for each stride.
         decoder: turns them into logits at a fraction of the input's size; its last layer is called ``classify``.
         classes: name of each logit channel; a single name is binary (one sigmoid channel).
-        config: the arguments of `create_model` with which to build the same model again.
+        config: the arguments of `create_model` with which to build the same model again; they say whether it is multi-label.
         reads: positions, among the encoder's maps, of the ones that the decoder reads; by default all.
         auxiliary: a second decoder, for training only.
         auxiliary_stride: stride of the encoder's map that it reads.
@@ -61,8 +63,11 @@ class SegmentationModel(nn.Module):
 
     Attributes:
         classes: names of the logit channels.
+        multilabel: whether classes may overlap: each channel answers yes or no for itself (sigmoid).
         label_names: names of the labels 0, 1, ...; a binary model has two: background and its class.
         palette: (labels, 3) uint8, the colour of each label.
+        value_range: (low, high), the stored values that are 0 and 255 to the model, as the data set had them that it was trained
+            on; None if it only knows pictures of 8 bits. `predict` reads files by it.
         notes: where the weights come from and under which licence, as far as their file says.
         inference_only: whether it can be neither trained nor saved, see `segnb.optimize`.
     """
@@ -84,10 +89,11 @@ class SegmentationModel(nn.Module):
         super().__init__()
         self.encoder, self.decoder, self.auxiliary, self.image_head = encoder, decoder, auxiliary, image_head
         self.reads, self.auxiliary_stride = reads, auxiliary_stride
-        self.classes = list(classes)
+        self.classes, self.config = list(classes), config
+        self.multilabel = bool(config.get("multilabel"))
         self.label_names = ["background", *self.classes] if len(self.classes) == 1 else self.classes
-        self.palette = palette(len(self.label_names))
-        self.config = config
+        self.palette = (plane_palette if self.multilabel else palette)(len(self.label_names))
+        self.value_range: tuple[float, float] | None = None
         self.notes: dict[str, str] = {}
         # Part of the graph, not of the weights: a checkpoint of another library has no such keys.
         self.register_buffer("mean", torch.tensor(encoder.mean).reshape(1, -1, 1, 1), persistent=False)
@@ -242,14 +248,19 @@ class SegmentationModel(nn.Module):
         return layers
 
     def labels(self, logits: Tensor) -> Tensor:
-        """Turn logits (B, classes, H, W) into the most likely label of each pixel, (B, H, W) uint8."""
+        """Turn logits (B, classes, H, W) into the most likely label of each pixel, (B, H, W) uint8.
+
+        A multi-label model gives no (0) or yes (1, at least as likely as not) for each class, (B, classes, H, W).
+        """
+        if self.multilabel:
+            return (logits > 0).to(torch.uint8)
         if self.num_classes == 1:
             return (logits[:, 0] > 0).to(torch.uint8)
         return logits.argmax(dim=1).to(torch.uint8)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Turn logits into probabilities of the same shape, 0 to 1: sigmoid if binary, softmax otherwise."""
-        return logits.sigmoid() if self.num_classes == 1 else logits.softmax(dim=1)
+        """Turn logits into probabilities of the same shape, 0 to 1: sigmoid if binary or multi-label, softmax otherwise."""
+        return logits.sigmoid() if self.num_classes == 1 or self.multilabel else logits.softmax(dim=1)
 
 
 def list_models() -> list[str]:
@@ -264,6 +275,7 @@ def create_model(
     in_channels: int = 3,
     classes: int | Sequence[str] = 1,
     *,
+    multilabel: bool = False,
     encoder_depth: int = 5,
     encoder_output_indices: Sequence[int] | None = None,
     encoder_options: Mapping[str, Any] | None = None,
@@ -279,6 +291,8 @@ def create_model(
         encoder_weights: ``"imagenet"`` (timm's default tag), any timm tag, a local file, or None for random weights.
         in_channels: channels of the image.
         classes: number or names of the classes; 1 is binary (one sigmoid channel).
+        multilabel: classes may overlap, so each has a yes or no of its own (one sigmoid channel for each of two or more); for
+            data sets with ``multilabel=True``.
         encoder_depth: how often the encoder halves the picture, 3 to 5 (U-Net and its kin: 1 to 5); 4 ends at stride 16.
         encoder_output_indices: the backbone's own levels to read, instead of those that fit best; for plain transformers the
             numbers of the blocks.
@@ -303,6 +317,8 @@ def create_model(
     decoder_class = DECODERS[arch]
     settings = check_options(arch, decoder_class, decoder_options)
     names = class_names(classes)
+    if multilabel and len(names) == 1:
+        raise SegnbError(f"multilabel=True with classes={classes!r}: {ONE_CLASS}")
     if not isinstance(in_channels, int) or in_channels < 1:
         raise SegnbError(f"in_channels={in_channels!r}: give the number of channels of your images, 1 or more.")
     wanted = decoder_strides(arch, decoder_class, encoder_depth, settings)
@@ -330,6 +346,7 @@ def create_model(
     more = {"reductions": encoder.reductions, "prefix_tokens": encoder.prefix_tokens} if raw else {}
     decoder = decoder_class([encoder.channels[place] for place in reads], len(names), **more, **decoder_options)
     given = {
+        "multilabel": multilabel or None,
         "encoder_depth": None if encoder_depth == 5 else encoder_depth,
         "encoder_output_indices": encoder_output_indices,
         "encoder_options": encoder_options,

@@ -487,9 +487,10 @@ def test_classes_that_do_not_fit(classes, text):
     [
         ([0, 1], "mask_values has 2 entries for 3 labels (sky, road, car): give one for each label"),
         ([0, 1, 2, 3, 4], "mask_values has 5 entries for 3 labels"),
-        ([0, (1, 2, 3), 2], "give numbers 0 to 255 only, or colours (R, G, B)"),
-        ([0, 1, 256], "give numbers 0 to 255 only"),
-        ([(0, 0), (1, 1), (2, 2)], "give numbers 0 to 255 only"),
+        ([0, (1, 2, 3), 2], "give whole numbers from 0 to 2147483647 only, or colours (R, G, B)"),
+        ([0, 1, -1], "give whole numbers from 0 to 2147483647 only"),
+        ([(0, 0), (1, 1), (2, 2)], "or colours (R, G, B) of 0 to 255 only"),
+        ([(0, 0, 0), (1, 1, 1), (256, 2, 2)], "or colours (R, G, B) of 0 to 255 only"),
         ([0, 7, 7], "lists the same value twice"),
     ],
 )

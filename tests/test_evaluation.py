@@ -15,7 +15,7 @@ CLASSES = ["sky", "road", "car"]
 class Reader(nn.Module):
     """Predicts the label that is written in the first channel of the picture."""
 
-    in_channels = 3
+    in_channels, multilabel = 3, False
 
     def __init__(self, classes=CLASSES):
         super().__init__()

@@ -103,6 +103,15 @@ def test_the_file_describes_itself_and_not_this_machine(model, report):
     assert b".py" not in report.path.read_bytes()
 
 
+def test_a_multilabel_model_keeps_its_logits_and_says_what_it_is(tmp_path):
+    model = create_model("fcn", "test_efficientnet", None, classes=["cell", "nucleus"], multilabel=True)
+    report = export(model, tmp_path / "model.onnx", size=SIZE)
+    assert report.ok
+    about = onnxruntime.InferenceSession(report.path).get_modelmeta().custom_metadata_map
+    assert json.loads(about["config"])["multilabel"] is True
+    assert json.loads(about["palette"]) == model.palette.tolist()
+
+
 def test_the_model_is_left_as_found(tmp_path):
     model = Small().train()
     model.look.eval()

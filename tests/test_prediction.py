@@ -13,6 +13,8 @@ CLASSES = ["dark", "middle", "bright"]
 class Brightness(torch.nn.Module):
     """Predicts dark, middle or bright from the first channel."""
 
+    multilabel, value_range = False, None
+
     def __init__(self, in_channels=3, classes=CLASSES):
         super().__init__()
         self.in_channels, self.classes, self.num_classes = in_channels, list(classes), len(classes)
@@ -166,15 +168,21 @@ def test_mode_and_gradients_are_left_alone():
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (COLOUR / 255, r"the image is a float64 array; predict\(\) takes uint8 pixels 0\.\.255: multiply by 255"),
+        (
+            COLOUR / 255,
+            r"the picture 'image' is float64, .* set model\.value_range = \(low, high\), or pass a uint8 array",
+        ),
         (STEPS, r"has 1 channels \(shape \(2, 3\)\) and the model reads 3; pass an array \(H, W, 3\)"),
         (np.zeros((3, 8, 9), np.uint8), r"channels-first: use array\.transpose\(1, 2, 0\)"),
         (COLOUR[None], r"shape \(1, 2, 3, 3\); expected \(H, W\) or \(H, W, C\)\. Pass several pictures as a list"),
         (COLOUR[:0], r"shape \(0, 3, 3\)"),
         ([], "the list of pictures is empty"),
-        (7, r"predict\(\) was given a int; it takes a uint8 array"),
+        (7, r"predict\(\) was given a int; it takes an array"),
         ("nowhere/photo.jpg", r"there is no file or folder 'nowhere.photo\.jpg'; the current folder is"),
-        (Image.fromarray(STEPS.astype(np.uint16) * 257), "'image' has more than 8 bits a channel"),
+        (
+            Image.fromarray(STEPS.astype(np.uint16) * 257),
+            r"the picture 'image' is u?int(16|32), and the model does not know",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(source, message):
@@ -198,7 +206,7 @@ def test_bad_files_are_refused(tmp_path):
     ):
         predict(Brightness(), tmp_path)
     Image.fromarray(STEPS.astype(np.uint16) * 257).save(tmp_path / "deep.png")
-    with pytest.raises(SegnbError, match=r"'deep(\.png)?' has more than 8 bits a channel"):
+    with pytest.raises(SegnbError, match=r"the picture 'deep' is uint16, .* train it on data with a value_range"):
         predict(Brightness(), tmp_path / "deep.png")
 
 

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -11,6 +12,8 @@ from test_prediction import CLASSES, COLOUR, LABELS, STEPS, Brightness
 from segnb.data.datasets import SegmentationDataset
 from segnb.errors import SegnbError
 from segnb.prediction import Prediction, Predictions, SavedPredictions, predict
+from segnb.pretrained import load_model
+from segnb.train import fit
 
 
 def make_photos(folder, *names):
@@ -43,7 +46,11 @@ def test_threshold_moves_the_binary_decision():
 @pytest.mark.parametrize(
     ("classes", "threshold", "message"),
     [
-        (CLASSES, 0.3, "threshold=0.3 is for binary models; this one has 3 classes, of which the most likely wins"),
+        (
+            CLASSES,
+            0.3,
+            "threshold=0.3 is for binary and multi-label models; this one has 3 classes, of which the most likely wins",
+        ),
         (["bright"], 1.5, "threshold is 1.5; give a probability from 0 to 1"),
         (["bright"], "low", "threshold is 'low'; give a probability"),
     ],
@@ -235,3 +242,61 @@ def test_saved_predictions_show_in_a_notebook(tmp_path, monkeypatch):
     monkeypatch.setattr(IPython, "get_ipython", type("Shell", (), {"kernel": None}))
     data, _ = found._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in data
+
+
+# More than 8 bits ------------------------------------------------------------------------------------------------------
+
+DEEP = np.array([[0, 2048, 4095], [4095, 9999, 0]], np.uint16)  # of 12 bits, with a defect
+
+
+def known_range(channels=1):
+    model = Brightness(channels)
+    model.value_range = (0, 4095)
+    return model
+
+
+def test_files_and_arrays_are_read_by_the_models_range(tmp_path):
+    """As the data set that the model was trained on reads them."""
+    Image.fromarray(DEEP).save(tmp_path / "deep.png")
+    for source in (tmp_path / "deep.png", DEEP, Image.fromarray(DEEP), DEEP.astype(np.float32)):
+        found = predict(known_range(), source)
+        assert found.labels.tolist() == LABELS
+        assert found.image[:, :, 0].tolist() == [[0, 128, 255], [255, 255, 0]]
+    data = SegmentationDataset([tmp_path / "deep.png"], [np.zeros((2, 3), np.uint8)], CLASSES, value_range=(0, 4095))
+    assert (data.read(0)[0] == predict(known_range(), tmp_path / "deep.png").image).all()
+
+
+def test_bytes_in_a_file_are_stored_values_and_in_an_array_pixels(tmp_path):
+    model = Brightness(1)
+    model.value_range = (100, 110)
+    stored = np.array([[100, 105, 110], [200, 110, 3]], np.uint8)
+    Image.fromarray(stored).save(tmp_path / "dim.png")
+    assert predict(model, tmp_path / "dim.png").labels.tolist() == LABELS
+    assert predict(model, STEPS).labels.tolist() == LABELS
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_files_of_many_bands(tmp_path, dtype):
+    bands = np.stack([DEEP] * 5, axis=2) if dtype == np.uint16 else np.stack([STEPS] * 5, axis=2)
+    tifffile.imwrite(tmp_path / "bands.tif", bands, photometric="minisblack", planarconfig="contig")
+    model = known_range(5) if dtype == np.uint16 else Brightness(5)
+    found = predict(model, tmp_path)
+    assert found[0].labels.tolist() == LABELS
+    assert found[0].image.shape == (2, 3, 5)
+
+
+def test_fit_tells_the_model_the_range_of_its_data(tmp_path, tiny):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 4096, (32, 32, 3), np.uint16) for _ in range(4)]
+    masks = [(image[:, :, 0] > 2000).astype(np.uint8) for image in images]
+    data = SegmentationDataset(images, masks, ["low", "high"], value_range=(0, 4095))
+    model = tiny(classes=["low", "high"])
+    run = fit(model, data, data, 1, batch_size=2, out=tmp_path / "run")
+    assert model.value_range == (0, 4095)
+    loaded = load_model(run.path / "best")
+    assert loaded.value_range == (0, 4095)
+    assert (predict(loaded, images[0]).image == data.read(0)[0]).all()
+    card = run.path / "best" / "config.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "value_range": [5, 1]}))
+    with pytest.raises(SegnbError, match=r"value_range=\[5, 1\]: give two numbers \(low, high\)"):
+        load_model(run.path / "best")

@@ -18,6 +18,7 @@ class Binary(torch.nn.Module):
     """One sigmoid channel, so that what ``answer`` says are the probabilities."""
 
     in_channels, num_classes, label_names = 3, 1, ["background", "thing"]
+    multilabel, value_range = False, None
     palette = np.array([(0, 0, 0), (255, 255, 255)], np.uint8)
 
     def __init__(self, answer=lambda image: image[:, :1] / 255):

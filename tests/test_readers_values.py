@@ -35,6 +35,32 @@ def write_tiff(path, array, **options):
     return path
 
 
+# mask_values ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mask.png", "mask.tif"])
+def test_16_bit_masks_are_mapped_to_labels(tmp_path, name):
+    stored = np.array([0, 300, 65535], np.uint16)[LABELS]
+    stored[5, 7] = 40_000
+    expected = LABELS.copy()
+    expected[5, 7] = 255
+    data = one(mask=save(stored, tmp_path / name), mask_values=(0, 300, 65535, 40_000))
+    assert (data.read(0)[1] == expected).all()
+    refused(
+        "has the value 40000 (first at row 5, column 7), not listed in mask_values",
+        PHOTO,
+        stored,
+        mask_values=(0, 300, 65535),
+    )
+
+
+@given(arrays.arrays(np.uint16, (3, 4), elements=st.sampled_from([7, 256, 1007, 65535])))
+def test_16_bit_masks_by_a_dictionary(stored):
+    data = one(image=PHOTO[:3, :4], mask=stored, mask_values=(1007, 7, 65535, 256))
+    meaning = {1007: 0, 7: 1, 65535: 2, 256: 255}
+    assert data.read(0)[1].tolist() == [[meaning[value] for value in row] for row in stored.tolist()]
+
+
 # value_range ----------------------------------------------------------------------------------------------------------
 
 

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from segnb.data.sources import LazySource, Source
+from segnb.data.sources import LazySource, MaskSource, Source
 from segnb.data.wording import listed
 from segnb.draw import IGNORE
 from segnb.errors import SegnbError
 
+ONE_CLASS = "one class overlaps no other, so leave multilabel out, which makes it binary."
 
-def check_classes(classes: Sequence[str]) -> list[str]:
+
+def check_classes(classes: Sequence[str], *, multilabel: bool = False) -> list[str]:
     """Bring classes to a list.
 
     Args:
         classes: names of the labels.
+        multilabel: whether they may overlap.
 
     Returns:
         A list of 1 to 255 names that all differ.
@@ -35,6 +38,8 @@ def check_classes(classes: Sequence[str]) -> list[str]:
         raise SegnbError(f"classes repeats {listed([repr(name) for name in repeated])}: give each label its own name.")
     if len(names) > IGNORE:
         raise SegnbError(f"{len(names)} classes: at most 255 fit into 8-bit masks, where 255 means ignore.")
+    if multilabel and len(names) == 1:
+        raise SegnbError(f"multilabel=True with the single class {names[0]!r}: {ONE_CLASS}")
     return names
 
 
@@ -57,6 +62,35 @@ def check_sources(sources: Sequence[Source], kind: str) -> list[Source]:
     for index, source in enumerate(checked):
         if not isinstance(source, (str, Path, np.ndarray, LazySource)):
             raise SegnbError(f"{kind} {index} is a {type(source).__name__}: give a path or a NumPy array.")
+    return checked
+
+
+def check_plane_sources(masks: Sequence[MaskSource], names: list[str]) -> list[MaskSource]:
+    """Bring the masks of a multi-label data set to a list.
+
+    Args:
+        masks: what the data set was given.
+        names: the name of each class.
+
+    Returns:
+        A list of arrays, lazy sources, and lists with one source (or None) for each class.
+
+    Raises:
+        SegnbError: something else is among them.
+    """
+    if isinstance(masks, (str, Path)):
+        raise SegnbError(f"masks={str(masks)!r} is one path: give a list, or use SegmentationDataset.from_folder.")
+    checked = list(masks)
+    for index, mask in enumerate(checked):
+        if isinstance(mask, (np.ndarray, LazySource)):
+            continue
+        if not isinstance(mask, (list, tuple)) or len(mask) != len(names) or all(plane is None for plane in mask):
+            what = f"{len(mask)} masks" if isinstance(mask, (list, tuple)) else f"a {type(mask).__name__}"
+            raise SegnbError(
+                f"mask {index} of the multi-label data set is {what}: give an array (K, H, W), or a list of one mask for each "
+                f"of the {len(names)} classes ({listed(names)}), None where the picture has no such class."
+            )
+        check_sources([plane for plane in mask if plane is not None], f"plane of mask {index}:")
     return checked
 
 

@@ -5,7 +5,7 @@
      "annotations": [{"image_id": 7, "category_id": 18, "iscrowd": 0, "segmentation": polygons or run lengths}, ...]}
 
 Things become labels, and labels do not overlap: crowds lie lowest, then things from large to small, so that a cup stays
-visible on its table; of two with one size the later lies on top.
+visible on its table; of two with one size the later lies on top. With ``multilabel`` each category has a plane of its own.
 
 Format: https://cocodataset.org/#format-data. Paper: Lin et al., ECCV 2014, https://arxiv.org/abs/1405.0312.
 """
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segnb.data.coco_masks import CocoMask
+from segnb.data.coco_masks import CocoMask, CocoPlanes
 from segnb.data.folders import check_files, check_folder, inside
 from segnb.data.optional import require
 from segnb.data.sources import Contents
@@ -33,7 +33,7 @@ KEYS = {
 BACKGROUND = "background"
 
 
-def read_coco(images: str | Path, annotations: str | Path, classes: Sequence[str] | None) -> Contents:
+def read_coco(images: str | Path, annotations: str | Path, classes: Sequence[str] | None, multilabel: bool) -> Contents:
     """Find the pictures and outlines of a COCO data set; see `SegmentationDataset.from_coco`."""
     require("pycocotools.mask", PURPOSE)
     folder, file = check_folder(images), Path(annotations).expanduser()
@@ -45,10 +45,14 @@ def read_coco(images: str | Path, annotations: str | Path, classes: Sequence[str
     things = _group_things(content, label_of, file)
     paths = [inside(folder, str(image["file_name"]), file) for image in content["images"]]
     check_files(paths, file)
-    masks = [
-        CocoMask(f"the mask of {path} in {file}", path.stem, _size_of(image, file), things[image["id"]])
+    described = [
+        (f"the mask of {path} in {file}", path.stem, _size_of(image, file), things[image["id"]])
         for path, image in zip(paths, content["images"], strict=True)
     ]
+    if multilabel:
+        masks = [CocoPlanes(*about, len(names)) for about in described]
+        return Contents(paths, masks, names, (0, 1), multilabel=True)
+    masks = [CocoMask(*about) for about in described]
     return Contents(paths, masks, names if len(names) == 1 else [BACKGROUND, *names], range(len(names) + 1))
 
 

@@ -44,10 +44,14 @@ class CocoMask(LazySource):
         Raises:
             SegnbError: an outline is none.
         """
+        return self._draw(self.things)
+
+    def _draw(self, things: list[tuple[int, dict[str, Any]]]) -> np.ndarray:
+        """Draw crowds, then the others from large to small: (H, W) uint8."""
         from pycocotools import mask as run_lengths
 
         labels = np.zeros(self.size, np.uint8)
-        encoded = [(label, thing.get("iscrowd", 0) == 1, self._encode(thing)) for label, thing in self.things]
+        encoded = [(label, thing.get("iscrowd", 0) == 1, self._encode(thing)) for label, thing in things]
         for label, is_crowd, runs in sorted(
             encoded, key=lambda entry: (not entry[1], -int(run_lengths.area(entry[2])))
         ):
@@ -89,6 +93,29 @@ class CocoMask(LazySource):
         if not (np.abs(points) <= reach + 1).all():
             raise ValueError("a polygon leads far out of the picture")
         return points.tolist()
+
+
+@dataclass(frozen=True, eq=False)
+class CocoPlanes(CocoMask):
+    """The outlines of one picture as planes: what lies below another class is there, too.
+
+    Attributes:
+        classes: how many; labels run from 1 to this number.
+    """
+
+    classes: int
+
+    def read(self) -> np.ndarray:
+        """Draw each class on a plane of its own.
+
+        Returns:
+            (K, H, W) uint8: 1 where there is a thing of the class, 255 where there is only a crowd of it.
+
+        Raises:
+            SegnbError: an outline is none.
+        """
+        of_class = [[(1, thing) for label, thing in self.things if label == k + 1] for k in range(self.classes)]
+        return np.stack([self._draw(things) for things in of_class])
 
 
 def uncompress(text: str) -> list[int]:

@@ -57,7 +57,7 @@ class BalancedCrop(A.RandomCrop):
 
         Args:
             params: has the ``shape`` of the image.
-            data: has the ``mask``, (H, W) integers.
+            data: has the ``mask``, (H, W) integers, or (H, W, K) of classes that may overlap.
 
         Returns:
             "crop_coords" (left, top, right, bottom) in the padded picture, and "pad_params".
@@ -75,12 +75,15 @@ class BalancedCrop(A.RandomCrop):
 
     def _throw_pixel(self, labels: np.ndarray) -> tuple[int, int] | None:
         """Throw a class, then a pixel of it: (row, column); None if there is none to throw."""
-        there = [int(label) for label in np.unique(labels) if label != IGNORE]
+        if labels.ndim == 3:
+            there = np.flatnonzero((labels == 1).any(axis=(0, 1))).tolist()
+        else:
+            there = [int(label) for label in np.unique(labels) if label != IGNORE]
         weights = [self._weight(label) for label in there]
         if not any(weights):
             return None
         label = self.py_random.choices(there, weights)[0]
-        rows, columns = np.nonzero(labels == label)
+        rows, columns = np.nonzero(labels[:, :, label] == 1 if labels.ndim == 3 else labels == label)
         place = self.py_random.randrange(len(rows))
         return int(rows[place]), int(columns[place])
 

@@ -30,6 +30,31 @@ def pair_files(images: str | Path, masks: str | Path) -> tuple[list[Path], list[
     return [image_files[name] for name in names], [mask_files[name] for name in names]
 
 
+def pair_planes(
+    images: str | Path, masks: str | Path, classes: Sequence[str]
+) -> tuple[list[Path], list[list[Path | None]]]:
+    """Pair each image with the files of its classes: ``images/01.jpg`` with ``masks/cell/01.png``, ``masks/nucleus/01.png``.
+
+    Args:
+        images: folder of images.
+        masks: folder with a folder for each class, named after it; other folders in it are passed over.
+        classes: the names.
+
+    Returns:
+        The images sorted by name, and for each a list with the mask of each class, None where there is no such file.
+
+    Raises:
+        SegnbError: a folder is missing or empty, two files share a name, a mask has no image, or an image no mask at all.
+    """
+    image_files, folder = _list_folder(images), check_folder(masks)
+    of_class = [_list_folder(inside(folder, name, "classes")) for name in classes]
+    mask_files = {stem: path for files in of_class for stem, path in files.items()}
+    if image_files.keys() != mask_files.keys():
+        raise SegnbError(_explain_unmatched(image_files, mask_files))
+    names = sorted(image_files)
+    return [image_files[name] for name in names], [[files.get(name) for files in of_class] for name in names]
+
+
 def pair_listed(file: Path, images: Path, masks: Path) -> tuple[list[Path], list[Path]]:
     """Pair files by a list of names: ``images/01.jpg`` with ``masks/01.png`` for a line that begins with 01.
 

@@ -12,6 +12,8 @@ from segnb.errors import SegnbError
 
 MaskValue = int | Sequence[int]
 
+LARGEST = 2**31 - 1  # number in a mask: files hold up to 32 bits
+
 
 class MaskValues:
     """What the numbers or colours in the masks of one data set mean.
@@ -44,8 +46,8 @@ class MaskValues:
             meaning.setdefault(IGNORE, IGNORE)
         self.codes = np.array(sorted(meaning))
         self.labels = np.array([meaning[code] for code in sorted(meaning)], np.uint8)
-        # A table is several times faster than a search, and most masks are bytes; -1 means nothing.
-        self._of_bytes = np.array([-1 if self.are_colours else meaning.get(byte, -1) for byte in range(256)], np.int16)
+        self._are_labels = values is None
+        self._of_bytes = None if self.are_colours or n == IGNORE else _table(meaning, n)
 
     def to_labels(self, stored: np.ndarray, title: str) -> np.ndarray:
         """Translate a mask.
@@ -55,7 +57,7 @@ class MaskValues:
             title: what to call the mask in an error.
 
         Returns:
-            (H, W) uint8 labels, 255 where the pixel is to be ignored.
+            (H, W) uint8 labels, 255 where the pixel is to be ignored; the array given, if it holds them already.
 
         Raises:
             SegnbError: a value means nothing, or the mask has colours and the values are numbers.
@@ -66,10 +68,10 @@ class MaskValues:
                 f"{title} is a colour mask (with {listed(found)}): say which colour means which label with "
                 f"mask_values=[(R, G, B), ...], one colour for each of the {len(self.names)} labels."
             )
-        if stored.dtype == np.uint8 and stored.ndim == 2 and not self.are_colours:
-            labels = self._of_bytes[stored]
-            if labels.min() >= 0:
-                return labels.astype(np.uint8)
+        if stored.dtype == np.uint8 and stored.ndim == 2:
+            labels = self._look_up(stored)
+            if labels is not None:
+                return labels
         codes = _to_codes(stored)
         if stored.ndim == 2 and self.are_colours:
             codes = codes.astype(np.int64) * 0x010101
@@ -78,6 +80,17 @@ class MaskValues:
         if unknown.any():
             raise SegnbError(self._explain_unknown(title, codes, unknown))
         return self.labels[place]
+
+    def _look_up(self, stored: np.ndarray) -> np.ndarray | None:
+        """Translate bytes (H, W) in a table, many times faster than a search; None if that does not say it all."""
+        if self._are_labels and stored.max() < len(self.names):
+            return stored
+        if self._of_bytes is None:
+            return None
+        import cv2
+
+        labels = cv2.LUT(stored, self._of_bytes)
+        return None if (labels == len(self.names)).any() else labels
 
     def describe(self) -> str:
         """Say in a few words what the masks hold."""
@@ -119,11 +132,19 @@ def _check_mask_values(values: Sequence[MaskValue], names: list[str]) -> list[in
             "in this order, and at most one more for pixels to ignore."
         )
     sizes = {len(entry) if isinstance(entry, tuple) else 0 for entry in entries}
-    if sizes not in ({0}, {3}) or not all(0 <= part <= 255 for part in np.ravel(entries)):
-        raise SegnbError(f"mask_values={entries}: give numbers 0 to 255 only, or colours (R, G, B) of 0 to 255 only.")
+    highest = 255 if sizes == {3} else LARGEST
+    if sizes not in ({0}, {3}) or not all(0 <= part <= highest for part in np.ravel(entries)):
+        raise SegnbError(
+            f"mask_values={entries}: give whole numbers from 0 to {LARGEST} only, or colours (R, G, B) of 0 to 255 only."
+        )
     if len(set(entries)) < len(entries):
         raise SegnbError(f"mask_values={entries} lists the same value twice: give each label a value of its own.")
     return entries
+
+
+def _table(meaning: dict[int, int], n: int) -> np.ndarray:
+    """The label of each byte, (256,) uint8; ``n``, which is no label, stands for bytes without a meaning."""
+    return np.array([meaning.get(byte, n) for byte in range(256)], np.uint8)
 
 
 def _code(entry: int | tuple[int, ...]) -> int:

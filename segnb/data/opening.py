@@ -54,7 +54,8 @@ def _decode(stream: BinaryIO, title: str) -> Image.Image | np.ndarray:
             stream.seek(0)
             return upright(_decode_deep(stream, picture.mode), picture.getexif().get(ExifTags.Base.Orientation, 1))
         picture.load()
-        return ImageOps.exif_transpose(picture)
+        ImageOps.exif_transpose(picture, in_place=True)  # the picture is ours: a copy would only cost time
+        return picture
 
 
 def _decode_deep(stream: BinaryIO, mode: str) -> np.ndarray:

@@ -78,7 +78,10 @@ def _changed(step: A.BaseCompose | A.BasicTransform) -> dict[str, Any]:
     parameters = {key: p for key, p in inspect.signature(type(step).__init__).parameters.items() if key != "self"}
     required = {key: getattr(step, key) for key, p in parameters.items() if p.default is p.empty}
     # Steps bring arguments into another form (0.1 -> (-0.1, 0.1)): so does one with nothing but its defaults.
-    plain = type(step)(**required)
+    try:
+        plain = type(step)(**required)
+    except ValueError:
+        plain = None  # LongestMaxSize and others want one of several arguments: all that are not None are written
     changed = {key: getattr(step, key) for key in parameters if key in required or _differ(step, plain, key)}
     changed.pop("transforms", None)
     return changed

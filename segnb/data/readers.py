@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from segnb.data import camvid, cityscapes, coco, folders, huggingface, pets, voc
+from segnb.data.arguments import check_classes
 from segnb.data.mask_values import MaskValue
 from segnb.data.origin import remembers
 from segnb.data.sources import Contents
@@ -40,18 +41,23 @@ class Readers:
         mask_values: Sequence[MaskValue] | None = None,
         palette: Sequence[Sequence[int]] | np.ndarray | None = None,
         value_range: tuple[float, float] | None = None,
+        multilabel: bool = False,
         cache_mb: float = 1024,
     ) -> SegmentationDataset:
         """Pair the files of two folders by name without extension: ``images/01.JPG`` with ``masks/01.png``.
 
+        With ``multilabel`` each class has a folder of its own: ``masks/cell/01.png``, ``masks/nucleus/01.png``. Where a
+        class has no file of a picture, the picture has no such class.
+
         Args:
             images: folder of images; hidden files, other types of file and folders in it are passed over.
-            masks: folder of masks.
+            masks: folder of masks, or of a folder for each class.
             classes: see the class.
             transform: see the class.
             mask_values: see the class.
             palette: see the class.
             value_range: see the class.
+            multilabel: see the class.
             cache_mb: see the class.
 
         Returns:
@@ -60,7 +66,10 @@ class Readers:
         Raises:
             SegnbError: a folder is missing or empty, a file has no partner, or two files share a name.
         """
-        contents = Contents(*folders.pair_files(images, masks), classes, mask_values, palette)
+        if multilabel:
+            classes = check_classes(classes, multilabel=True)  # their names are folders
+        pairs = folders.pair_planes(images, masks, classes) if multilabel else folders.pair_files(images, masks)
+        contents = Contents(*pairs, classes, mask_values, palette, multilabel)
         return cls(**contents._asdict(), transform=transform, value_range=value_range, cache_mb=cache_mb)
 
     @classmethod
@@ -73,6 +82,7 @@ class Readers:
         transform: Transform | None = None,
         *,
         value_range: tuple[float, float] | None = None,
+        multilabel: bool = False,
         cache_mb: float = 1024,
     ) -> SegmentationDataset:
         """Read a JSON file of COCO instances: polygons and run lengths become labels.
@@ -82,6 +92,9 @@ class Readers:
         of a crowd (``iscrowd``) are ignored unless a thing covers them. Pictures without annotations are kept as
         background. Masks are drawn when they are read. Needs ``segnb[data]``.
 
+        With ``multilabel`` each category has a plane of its own, there is no background, and things overlap as they do in
+        the file; a crowd is ignored in the plane of its category.
+
         Args:
             images: folder of the images; file names in the JSON file count from it.
             annotations: the JSON file.
@@ -89,6 +102,7 @@ class Readers:
                 background. None takes all. A category called "background" is the background.
             transform: see the class.
             value_range: see the class.
+            multilabel: see the class.
             cache_mb: see the class.
 
         Returns:
@@ -98,7 +112,7 @@ class Readers:
             SegnbError: the file is missing, broken or incomplete, names pictures that are missing or outside the folder,
                 or has no such category; when read, a segmentation is not valid.
         """
-        contents = coco.read_coco(images, annotations, classes)
+        contents = coco.read_coco(images, annotations, classes, multilabel)
         return cls(**contents._asdict(), transform=transform, value_range=value_range, cache_mb=cache_mb)
 
     @classmethod

@@ -80,7 +80,7 @@ def read_mask(source: Source, title: str, *, colours: bool) -> np.ndarray:
     if stored.dtype == bool:
         stored = stored.astype(np.uint8)
     is_grey = are_colours and not colours and (stored == stored[:, :, :1]).all()
-    return stored[:, :, 0] if is_grey else stored
+    return np.ascontiguousarray(stored[:, :, 0]) if is_grey else stored
 
 
 def to_8_bits(stored: np.ndarray, value_range: Sequence[float]) -> np.ndarray:
@@ -122,11 +122,11 @@ def title_of(source: Source, kind: str, index: int) -> str:
         index: its place in the data set, from 0.
 
     Returns:
-        The path of the file, the title of a lazy source, or "mask 7" for an array.
+        The path of the file, the title of a lazy source, or "mask 7" for an array or a list.
     """
     if isinstance(source, LazySource):
         return source.title
-    return f"{kind} {index}" if isinstance(source, np.ndarray) else str(source)
+    return str(source) if isinstance(source, (str, Path)) else f"{kind} {index}"
 
 
 def _load(source: Source, title: str) -> Image.Image | np.ndarray:
@@ -138,7 +138,7 @@ def _load(source: Source, title: str) -> Image.Image | np.ndarray:
 
 def _as_grey_or_rgb(picture: Image.Image) -> Image.Image:
     """Drop alpha, look up palettes; more than 8 bits stay."""
-    if picture.mode[0] in "IF":
+    if picture.mode[0] in "IF" or picture.mode in ("L", "RGB"):
         return picture
     return picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
 

@@ -39,13 +39,15 @@ class LazySource(ABC):
 
 
 Source = str | Path | np.ndarray | LazySource
+MaskSource = Source | Sequence[Source | None]  # a list: one mask for each class of a multi-label picture
 
 
 class Contents(NamedTuple):
     """What a reader found in a data set: arguments of `SegmentationDataset`."""
 
     images: Sequence[Source]
-    masks: Sequence[Source]
+    masks: Sequence[MaskSource]
     classes: Sequence[str]
     mask_values: Sequence[int | Sequence[int]] | None = None
     palette: Sequence[Sequence[int]] | np.ndarray | None = None
+    multilabel: bool = False

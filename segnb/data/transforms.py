@@ -68,19 +68,21 @@ def apply_transform(
     Args:
         transform: see `check_transform`; ``ToTensorV2`` at its end is welcome but not needed.
         image: (H, W, C) uint8. The transform may write into it.
-        labels: (H, W) uint8.
+        labels: (H, W) uint8, or (K, H, W) of overlapping classes, which the transform gets as one mask (H, W, K): that way
+            all planes move together.
         name: what to call the picture in an error.
 
     Returns:
-        image (C, H', W') uint8 and labels (H', W') int64.
+        image (C, H', W') uint8 and labels (H', W') int64 or (K, H', W') uint8.
 
     Raises:
         SegnbError: the transform failed, or returned something else than such a pair.
     """
+    planes = labels.ndim == 3
     if transform is None:
-        return _image_tensor(image), torch.from_numpy(labels).long()
+        return _image_tensor(image), torch.from_numpy(labels) if planes else torch.from_numpy(labels).long()
     try:
-        result = transform(image=image, mask=labels)
+        result = transform(image=image, mask=np.ascontiguousarray(labels.transpose(1, 2, 0)) if planes else labels)
         new_image, new_labels = _image_tensor(result["image"]), _labels_tensor(result["mask"])
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".rstrip(".")
@@ -90,16 +92,17 @@ def apply_transform(
             f"The transform turns images into {new_image.dtype}: leave out A.Normalize and A.ToFloat, because data "
             "sets hand over uint8 and the model normalises by itself."
         )
-    if new_labels.is_floating_point() or new_labels.ndim != 2:
+    if new_labels.is_floating_point() or new_labels.shape[2:] != labels.shape[:1] * planes or new_labels.ndim < 2:
+        wanted = f"(H, W, {len(labels)}), a plane for each class, of" if planes else "(H, W)"
         raise SegnbError(
-            f"The transform turns masks into {tuple(new_labels.shape)} {new_labels.dtype}: keep (H, W) integers."
+            f"The transform turns masks into {tuple(new_labels.shape)} {new_labels.dtype}: keep {wanted} integers."
         )
-    if new_image.shape != (image.shape[2], *new_labels.shape):
+    if new_image.shape != (image.shape[2], *new_labels.shape[:2]):
         raise SegnbError(
             f"The transform turns image {name!r} into (channels, height, width) {tuple(new_image.shape)} and its mask "
             f"into {tuple(new_labels.shape)}: both must have one size, and the image its {image.shape[2]} channels."
         )
-    return new_image, new_labels.long()
+    return new_image, new_labels.permute(2, 0, 1).to(torch.uint8).contiguous() if planes else new_labels.long()
 
 
 def _steps(transform: Transform) -> Iterator[Transform]:
@@ -115,7 +118,7 @@ def _image_tensor(image: np.ndarray | Tensor) -> Tensor:
         return image
     if image.ndim == 2:  # some transforms drop a single channel
         image = image[:, :, None]
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))  # NumPy is faster at this than torch
 
 
 def _labels_tensor(labels: np.ndarray | Tensor) -> Tensor:

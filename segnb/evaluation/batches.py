@@ -71,12 +71,22 @@ def check_fits(model: nn.Module, data: SegmentationDataset) -> None:
         data: labelled pictures.
 
     Raises:
-        SegnbError: other classes or another number of channels than the model's.
+        SegnbError: other classes or another number of channels than the model's, or only one of the two is multi-label.
     """
     if data.in_channels != model.in_channels:
         raise SegnbError(
             f"the images have {data.in_channels} channels and the model reads {model.in_channels}; "
             f"create the model with in_channels={data.in_channels}."
+        )
+    if data.multilabel and not model.multilabel:
+        raise SegnbError(
+            "the data is multi-label, its classes may overlap, and the model gives each pixel one label; create the model with "
+            "multilabel=True."
+        )
+    if model.multilabel and not data.multilabel:
+        raise SegnbError(
+            "the model is multi-label, its classes may overlap, and each pixel of the data has one label; create the model "
+            "without multilabel, or the data set with multilabel=True."
         )
     if len(data.label_names) != len(model.label_names):
         raise SegnbError(

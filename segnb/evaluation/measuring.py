@@ -28,7 +28,8 @@ def evaluate(
 ) -> Report:
     """Compare a model's predictions with the truth, over a whole data set.
 
-    Pictures of one size share a batch; mixed sizes work. The scores do not depend on the batch size.
+    Pictures of one size share a batch; mixed sizes work. The scores do not depend on the batch size. The classes of a multi-label
+    model are judged one by one: yes where it is at least as likely as no.
 
     Args:
         model: a segmentation model, on any device.
@@ -43,7 +44,8 @@ def evaluate(
         A `Report`: scores by class and by picture, confusion matrix, confidence intervals, worst pictures first.
 
     Raises:
-        SegnbError: other classes or another number of channels than the model's, or a negative tolerance.
+        SegnbError: other classes or another number of channels than the model's, only one of the two is multi-label, or a
+            negative tolerance.
 
     Example:
         >>> report = segnb.evaluate(model, valid, boundaries=True)
@@ -58,10 +60,13 @@ def evaluate(
 
     def judge_outlines(_: Tensor, labels: Tensor, predicted: Tensor) -> None:
         for truth, guess in zip(labels.cpu().numpy(), predicted.cpu().numpy(), strict=True):
-            outlines.append(boundary_scores(guess, truth, len(model.label_names), tolerance))
+            outlines.append(score_outlines(guess, truth, len(model.label_names), tolerance))
 
     def judge_confidence(logits: Tensor, labels: Tensor, _: Tensor) -> None:
-        bins.update(model.probabilities(logits.float()), labels)
+        probabilities = model.probabilities(logits.float())
+        if model.multilabel:  # each plane is a binary picture
+            probabilities, labels = probabilities.flatten(0, 1)[:, None], labels.flatten(0, 1)
+        bins.update(probabilities, labels)
 
     if boundaries:
         observers.append(judge_outlines)
@@ -79,3 +84,21 @@ def evaluate(
         boundaries=np.array(outlines) if boundaries else None,
         calibration=bins if calibration else None,
     )
+
+
+def score_outlines(predicted: np.ndarray, truth: np.ndarray, n_labels: int, tolerance: float) -> np.ndarray:
+    """Judge the outlines of one picture, see `boundary_scores`; each plane of a multi-label one for itself.
+
+    Args:
+        predicted: (H, W), or (K, H, W) if multi-label.
+        truth: the same shape.
+        n_labels: number of labels, K if multi-label.
+        tolerance: see `boundary_scores`.
+
+    Returns:
+        float64 (3, n_labels).
+    """
+    if truth.ndim == 2:
+        return boundary_scores(predicted, truth, n_labels, tolerance)
+    planes = zip(predicted, truth, strict=True)
+    return np.stack([boundary_scores(guess, plane, 2, tolerance)[:, 1] for guess, plane in planes], axis=1)

@@ -19,6 +19,10 @@ HEADINGS = {
     "hausdorff95": "Hausdorff 95 (pixels)",
     "pixels": "true pixels",
 }
+NO_CONFUSION = (
+    "The classes may overlap, so none is mistaken for another: each is judged by itself, at a probability of 0.5, and there is "
+    "no confusion matrix."
+)
 FEWEST = 10  # pictures: an interval from fewer would be far too narrow to show unasked
 
 
@@ -44,7 +48,7 @@ def as_html(report: Report) -> str:
     return (
         f"<p>{_summary(report)}</p><table style='text-align:right'>"
         f"<thead><tr><th style='text-align:left'>class</th>{heading}</tr></thead>"
-        f"<tbody>{body}</tbody></table><p>Worst first: {worst}</p>"
+        f"<tbody>{body}</tbody></table><p>Worst first: {worst}</p>" + f"<p>{NO_CONFUSION}</p>" * report.multilabel
     )
 
 
@@ -54,7 +58,7 @@ def _summary(report: Report) -> str:
     if len(report.names) >= FEWEST:
         low, high = report.confidence_interval("miou")
         text += f" (95 % interval {low:.3f} to {high:.3f})"
-    text += f", pixel accuracy {_score(report.accuracy)}"
+    text += f", {'accuracy of yes and no' if report.multilabel else 'pixel accuracy'} {_score(report.accuracy)}"
     if report.calibration is not None:
         text += f", expected calibration error {_score(report.calibration.error())}"
     return f"{text}, {len(report.names)} images"

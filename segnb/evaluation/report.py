@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from segnb.draw import bars, confusion, contact_sheet
 from segnb.errors import SegnbError, nearest
 from segnb.evaluation.batches import evaluating
-from segnb.evaluation.page import as_html
+from segnb.evaluation.page import NO_CONFUSION, as_html
 from segnb.evaluation.validation import to_picture
 from segnb.metrics import BOUNDARY_SCORES, CalibrationBins
 from segnb.metrics.bootstrap import Interval, confidence_interval
-from segnb.metrics.scores import CLASS_SCORES, get_score
+from segnb.metrics.scores import CLASS_SCORES, answer_accuracy, get_score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +32,8 @@ class Report:
     """What `evaluate` found; shows a readable table in a notebook.
 
     Attributes:
-        matrix: int64 (L, L) counts of pixels, rows are the truth, columns the prediction.
+        matrix: int64 (L, L) counts of pixels, rows are the truth, columns the prediction; of a multi-label model (L, 2, 2), no
+            and yes for each class.
         counts: int64 (N, 4, L), the confusion matrix of each picture reduced to what scores are read off: true positives, false
             positives, false negatives and true negatives of each label.
         names: name of each picture.
@@ -67,7 +69,7 @@ class Report:
         Raises:
             SegnbError: there is no such score.
         """
-        value = get_score(name)(torch.from_numpy(self.counts).sum(0))
+        value = self._function(name)(torch.from_numpy(self.counts).sum(0))
         return value.numpy() if value.dim() else value.item()
 
     @property
@@ -86,8 +88,13 @@ class Report:
         return self.score("miou")
 
     @property
+    def multilabel(self) -> bool:
+        """Whether the classes may overlap, and were judged one by one."""
+        return self.matrix.ndim == 3
+
+    @property
     def accuracy(self) -> float:
-        """Share of counted pixels that are right, 0 to 1."""
+        """Share of counted pixels that are right, 0 to 1; multi-label, of the answers yes and no of all classes."""
         return self.score("accuracy")
 
     @property
@@ -113,7 +120,7 @@ class Report:
         Raises:
             SegnbError: there is no such score, or level or samples are out of range.
         """
-        return confidence_interval(self.counts, get_score(score), level=level, samples=samples, seed=seed)
+        return confidence_interval(self.counts, self._function(score), level=level, samples=samples, seed=seed)
 
     def table(self) -> list[Row]:
         """List the labels with their scores, ready for ``pandas.DataFrame``.
@@ -125,7 +132,7 @@ class Report:
         """
         columns = {"label": self.label_names}
         columns |= {name: self.score(name).tolist() for name in CLASS_SCORES}
-        columns["pixels"] = self.matrix.sum(axis=1).tolist()
+        columns["pixels"] = self.counts[:, [0, 2]].sum(axis=(0, 1)).tolist()  # hits and misses
         if self.boundaries is not None:
             columns |= dict(zip(BOUNDARY_SCORES, _nanmean(self.boundaries, axis=0).tolist(), strict=True))
         return _rows(columns)
@@ -139,7 +146,7 @@ class Report:
             hausdorff95, each the mean over the picture's labels.
         """
         columns = {"index": list(range(len(self.names))), "name": self.names}
-        columns["pixels"] = self.counts[:, :, 0].sum(axis=1).tolist()
+        columns["pixels"] = self.counts.sum(axis=1).max(axis=1).tolist()  # of overlapping classes one may ignore more
         columns |= {name: self._by_picture(name).tolist() for name in ("miou", "mean_dice", "accuracy")}
         by_label = self._by_picture("iou").T.tolist()
         columns |= {f"iou {label}": values for label, values in zip(self.label_names, by_label, strict=True)}
@@ -198,7 +205,12 @@ class Report:
 
         Returns:
             A matplotlib figure.
+
+        Raises:
+            SegnbError: the classes may overlap.
         """
+        if self.multilabel:
+            raise SegnbError(f"{NO_CONFUSION} See report.plot_classes() and report.table().")
         return confusion(self.matrix, self.label_names)
 
     def plot_classes(self) -> Figure:
@@ -223,7 +235,10 @@ class Report:
         return self.calibration.plot()
 
     def _by_picture(self, name: str) -> np.ndarray:
-        return get_score(name)(torch.from_numpy(self.counts)).numpy()
+        return self._function(name)(torch.from_numpy(self.counts)).numpy()
+
+    def _function(self, name: str) -> Callable[[Tensor], Tensor]:
+        return answer_accuracy if self.multilabel and name == "accuracy" else get_score(name)
 
     def __repr__(self) -> str:
         return f"Report(miou={self.miou:.3f}, accuracy={self.accuracy:.3f}, images={len(self.names)})"

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segnb.data.planes import flatten
 from segnb.evaluation.batches import evaluating
-from segnb.metrics import ConfusionMatrix
-from segnb.metrics.confusion import class_counts
+from segnb.metrics import ConfusionMatrix, MultilabelConfusionMatrix
 from segnb.metrics.scores import SUMMARIES
 
 Picture = tuple[np.ndarray, np.ndarray, np.ndarray]  # image (H, W, C), truth (H, W), prediction (H, W), all uint8
-Observer = Callable[[Tensor, Tensor, Tensor], None]  # logits (B, K, H, W), labels (B, H, W), predicted (B, H, W)
+Observer = Callable[[Tensor, Tensor, Tensor], None]  # logits (B, K, H, W); labels and predicted, both (B, [K,] H, W)
 
 
 @dataclass
@@ -27,13 +27,13 @@ class Validation:
     """What one pass over labelled batches found.
 
     Attributes:
-        matrix: the summed confusion matrix; mIoU, IoU and Dice are read off it.
+        matrix: the summed confusion matrix, or those of all classes of a multi-label model; mIoU, IoU and Dice are read off it.
         counts: int64 (N, 4, L) true positives, false positives, false negatives and true negatives of each picture and label.
         loss: mean loss, each batch weighted by its counted pixels; NaN without a loss function.
         preview: the first pictures with truth and prediction.
     """
 
-    matrix: ConfusionMatrix
+    matrix: ConfusionMatrix | MultilabelConfusionMatrix
     counts: Tensor
     loss: float = math.nan
     preview: list[Picture] = field(default_factory=list)
@@ -55,8 +55,9 @@ def validate(
     """Run a model over labelled batches and count what it got right; the core of `evaluate` and of `fit`.
 
     Args:
-        model: returns logits (B, K, H, W); needs ``label_names`` and ``labels(logits)``.
-        batches: pairs of images uint8 (B, C, H, W) and labels int64 (B, H, W), 255 ignored, on any device.
+        model: returns logits (B, K, H, W); needs ``multilabel``, ``label_names`` and ``labels(logits)``.
+        batches: pairs of images uint8 (B, C, H, W) and labels (B, H, W), or (B, K, H, W) if multi-label, integer, 255 ignored, on
+            any device.
         loss: (logits, labels) -> scalar, or None; a batch without a counted pixel has no weight.
         preview: how many pictures to keep.
         observers: see logits, labels and label maps of every batch, for measures that cost more than counting.
@@ -69,13 +70,13 @@ def validate(
     """
     counts, losses, kept = [], [], []
     with evaluating(model) as device:
-        matrix = ConfusionMatrix(len(model.label_names), device)
+        matrix = (MultilabelConfusionMatrix if model.multilabel else ConfusionMatrix)(len(model.label_names), device)
         for images, labels in batches:
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)  # noqa: PLW2901
             logits = model(images)
             predicted = model.labels(logits)
             found = matrix.update(predicted, labels)
-            counts.append(class_counts(found))
+            counts.append(matrix.counts_of(found))
             if loss is not None:
                 losses.append(torch.stack([loss(logits, labels).float(), found.sum().float()]))
             for observe in observers:
@@ -97,9 +98,8 @@ def _weighted_mean(losses: list[Tensor]) -> float:
 
 
 def to_picture(image: Tensor, labels: Tensor, predicted: Tensor) -> Picture:
-    """Bring one sample to NumPy: (C, H, W) -> (H, W, C), everything uint8."""
-    return (
-        image.permute(1, 2, 0).to("cpu", torch.uint8).numpy(),
-        labels.to("cpu", torch.uint8).numpy(),
-        predicted.to("cpu", torch.uint8).numpy(),
-    )
+    """Bring one sample to NumPy: (C, H, W) -> (H, W, C), everything uint8; classes that overlap to one map to look at."""
+    truth, guess = (maps.to("cpu", torch.uint8).numpy() for maps in (labels, predicted))
+    if truth.ndim == 3:
+        truth, guess = flatten(truth), flatten(guess)
+    return image.permute(1, 2, 0).to("cpu", torch.uint8).numpy(), truth, guess

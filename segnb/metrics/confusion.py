@@ -189,7 +189,12 @@ class ConfusionMatrix(_Counted):
 
     def counts(self) -> Tensor:
         """Count true positives, false positives, false negatives and true negatives of each label, int64 (4, n_labels)."""
-        return class_counts(self.matrix)
+        return self.counts_of(self.matrix)
+
+    @staticmethod
+    def counts_of(matrices: Tensor) -> Tensor:
+        """Reduce what `update` returns to the counts of each picture, int64 (B, 4, n_labels)."""
+        return class_counts(matrices)
 
     def accuracy(self) -> float:
         """Share of the counted pixels that are right, 0 to 1; NaN if none were counted."""
@@ -236,10 +241,14 @@ class MultilabelConfusionMatrix(_Counted):
 
     def counts(self) -> Tensor:
         """Count true positives, false positives, false negatives and true negatives of each class, int64 (4, n_labels)."""
-        (rejections, false_alarms), (misses, hits) = self.matrix.permute(1, 2, 0)
-        return torch.stack([hits, false_alarms, misses, rejections])
+        return self.counts_of(self.matrix)
+
+    @staticmethod
+    def counts_of(matrices: Tensor) -> Tensor:
+        """Reduce what `update` returns to the counts of each picture, int64 (B, 4, n_labels)."""
+        rejections, false_alarms, misses, hits = matrices.flatten(-2).unbind(-1)
+        return torch.stack([hits, false_alarms, misses, rejections], dim=-2)
 
     def accuracy(self) -> float:
         """Share of the answers, one for each pixel and class, that are right (1 - Hamming loss), 0 to 1."""
-        hits, _, _, rejections = scores.cells(self.counts())
-        return ((hits + rejections).sum() / self.matrix.sum().item()).item()
+        return scores.answer_accuracy(self.counts()).item()

@@ -125,6 +125,12 @@ def accuracy(counts: Tensor) -> Tensor:
     return hits.sum(-1) / (hits + misses).sum(-1)
 
 
+def answer_accuracy(counts: Tensor) -> Tensor:
+    """Share of the answers, yes or no for each pixel and class, that are right (1 - Hamming loss), (..., 4, L) -> (...)."""
+    hits, _, _, rejections = cells(counts)
+    return (hits + rejections).sum(-1) / counts.cpu().double().sum((-2, -1))
+
+
 CLASS_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "iou": iou,
     "dice": dice,

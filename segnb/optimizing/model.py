@@ -64,7 +64,7 @@ def optimize(model: SegmentationModel) -> InferenceModel:
         for part in (model.encoder, model.decoder, model.image_head)
     )
     fast = InferenceModel(encoder, decoder, model.classes, model.config, reads=model.reads, image_head=image_head)
-    fast.palette, fast.notes = model.palette, model.notes
+    fast.palette, fast.value_range, fast.notes = model.palette, model.value_range, model.notes
     fast.eval().requires_grad_(False)
     with torch.no_grad():
         random = torch.Generator().manual_seed(0)

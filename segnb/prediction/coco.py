@@ -47,7 +47,7 @@ def save_coco(
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, prediction in enumerate(predictions, start=1):
-        height, width = prediction.labels.shape
+        height, width = prediction.labels.shape[-2:]
         name = prediction.file_name or prediction.name
         images.append({"id": number, "file_name": name, "width": width, "height": height})
         for label, mask in _masks(prediction.labels, label_names, components):
@@ -62,9 +62,9 @@ def _masks(labels: np.ndarray, label_names: Sequence[str], components: bool) -> 
     """Each label that is there, or each connected piece of it, as (H, W) bool."""
     from scipy import ndimage
 
-    for label in np.unique(labels).tolist():
-        mask = labels == label
-        if label_names[label] == BACKGROUND:
+    for label, name in enumerate(label_names):
+        mask = labels[label] == 1 if labels.ndim == 3 else labels == label
+        if name == BACKGROUND or not mask.any():
             continue
         if not components:
             yield label, mask

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-from PIL import Image
 
 from segnb.draw import contact_sheet
 from segnb.errors import SegnbError
 from segnb.prediction.coco import save_coco
+from segnb.prediction.planes import flattened, read_labels
 from segnb.prediction.results import Bundle, Prediction, viewer
 from segnb.prediction.sources import Pictures
 
@@ -23,7 +23,7 @@ class _Many:
     """What predictions of many pictures can do, in memory or on disk."""
 
     def plot(self, n: int = 8) -> Figure:
-        """Draw the first pictures beside truth and prediction.
+        """Draw the first pictures beside truth and prediction; of classes that overlap the smaller one lies on top.
 
         Args:
             n: how many at most.
@@ -31,7 +31,10 @@ class _Many:
         Returns:
             A matplotlib figure.
         """
-        rows = [(one.image, one.labels if one.truth is None else one.truth, one.labels, one.name) for one in self[:n]]
+        rows = []
+        for one in self[:n]:
+            labels, truth = flattened(one.labels), flattened(one.truth)
+            rows.append((one.image, labels if truth is None else truth, labels, one.name))
         return contact_sheet(rows, self[0].palette, self[0].label_names)
 
     def save_coco(self, path: str | Path, *, components: bool = False) -> Path:
@@ -59,7 +62,7 @@ class Predictions(_Many, list[Prediction]):
     """Predictions of many pictures: a list that shows the mask viewer in a notebook."""
 
     def save(self, folder: str | Path) -> Path:
-        """Write every label map as ``folder/<name>.png``; see `Prediction.save`.
+        """Write every label map as ``folder/<name>.png``, multi-label ``folder/<class>/<name>.png``; see `Prediction.save`.
 
         Args:
             folder: where; made if it is missing.
@@ -86,17 +89,25 @@ class SavedPredictions(_Many, Sequence[Prediction]):
         indices: which pictures were predicted.
         label_names: see `Prediction`.
         palette: see `Prediction`.
+        multilabel: whether each class has a file of its own.
     """
 
     def __init__(
-        self, paths: list[Path], pictures: Pictures, indices: list[int], label_names: list[str], palette: np.ndarray
+        self,
+        paths: list[Path],
+        pictures: Pictures,
+        indices: list[int],
+        label_names: list[str],
+        palette: np.ndarray,
+        *,
+        multilabel: bool,
     ) -> None:
         self._paths, self._pictures, self._indices = paths, pictures, indices
-        self._label_names, self._palette = label_names, palette
+        self._label_names, self._palette, self._multilabel = label_names, palette, multilabel
 
     @property
     def paths(self) -> list[Path]:
-        """The mask written for each picture."""
+        """The mask written for each picture; multi-label, in the folder of each class beside it."""
         return [self._paths[index] for index in self._indices]
 
     def __len__(self) -> int:
@@ -113,11 +124,9 @@ class SavedPredictions(_Many, Sequence[Prediction]):
             return Predictions(self[place] for place in range(len(self))[index])
         place = self._indices[index]
         picture = self._pictures.read(place)
-        with Image.open(self._paths[place]) as mask:
-            labels = np.array(mask)
         return Prediction(
             image=picture.image.permute(1, 2, 0).contiguous().numpy(),
-            labels=labels,
+            labels=read_labels(self._paths[place], self._label_names if self._multilabel else None),
             confidence=None,
             probabilities=None,
             name=picture.name,

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from segnb.draw import overlay
+from segnb.draw import IGNORE, as_rgb, overlay
 from segnb.errors import SegnbError
 from segnb.files import write_atomically
 from segnb.prediction.coco import save_coco
+from segnb.prediction.planes import ClassPages, write_labels, write_planes
 
 Bundle = tuple[dict[str, Any], dict[str, Any]]
 
@@ -24,11 +25,13 @@ class Prediction:
 
     Attributes:
         image: uint8 (H, W, C), the pixels the model was given.
-        labels: uint8 (H, W), the label of each pixel: the most likely one, or by the threshold of a binary model.
-        confidence: float16 (H, W), the probability of that label, 0 to 1; None if the labels were read back from a file.
+        labels: uint8 (H, W), the label of each pixel: the most likely one, or by the threshold of a binary model. Of a
+            multi-label model (K, H, W), 1 where a pixel has the class, by the threshold.
+        confidence: float16, the probability of that label (or that answer), 0 to 1, in the shape of the labels; None if they were
+            read back from a file.
         probabilities: float16 (K, H, W), 0 to 1; None when many pictures were predicted, K maps of each would fill the memory.
         name: the file's stem or a number.
-        truth: uint8 (H, W), 255 where ignored; None unless the source was a data set.
+        truth: uint8 in the shape of the labels, 255 where ignored; None unless the source was a data set.
         label_names: name of each label; a binary model has two.
         palette: uint8 (labels, 3) colour of each label.
         file_name: of the picture, with its suffix; None if it was no file.
@@ -44,8 +47,13 @@ class Prediction:
     palette: np.ndarray
     file_name: str | None = None
 
+    @property
+    def multilabel(self) -> bool:
+        """Whether the labels are a plane for each class."""
+        return self.labels.ndim == 3
+
     def overlay(self, opacity: float = 0.5) -> np.ndarray:
-        """Paint the labels over the picture.
+        """Paint the labels over the picture; classes that overlap are painted one over the other, and their colours mix.
 
         Args:
             opacity: 0 shows the picture alone, 1 the colours alone.
@@ -53,28 +61,39 @@ class Prediction:
         Returns:
             RGB uint8 (H, W, 3).
         """
-        return overlay(self.image, self.labels, self.palette, opacity)
+        if not self.multilabel:
+            return overlay(self.image, self.labels, self.palette, opacity)
+        painted = as_rgb(self.image).copy()
+        for plane, colour in zip(self.labels, self.palette, strict=True):
+            painted = overlay(painted, np.where(plane == 1, 0, IGNORE), colour[None], opacity)
+        return painted
 
     def save(self, path: str | Path) -> Path:
         """Write the label map as a PNG whose pixel values are the labels and whose colours are the palette.
+
+        Of a multi-label prediction each class has a PNG of 0 and 1 in a folder of its own: ``masks/photo.png`` becomes
+        ``masks/cell/photo.png`` and ``masks/nucleus/photo.png``, as `SegmentationDataset.from_folder` reads them.
 
         Args:
             path: where, ending in ``.png``; a file already there is replaced.
 
         Returns:
-            The path written.
+            The path given.
 
         Raises:
-            SegnbError: another suffix, which would change the labels or store colours only.
+            SegnbError: another suffix, which would change the labels or store colours only; or the name of a class cannot be
+                that of a folder.
         """
         path = Path(path)
         if path.suffix.lower() != ".png":
             raise SegnbError(
                 f"a label map is saved as PNG, because other formats change labels; {path.name!r} does not end in .png."
             )
-        picture = Image.fromarray(self.labels).convert("L")
-        picture.putpalette(self.palette.tobytes())
-        return write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))
+        if self.multilabel:
+            write_planes(self.labels, self.palette, path, self.label_names)
+        else:
+            write_labels(self.labels, self.palette, path)
+        return path
 
     def save_overlay(self, path: str | Path, opacity: float = 0.5) -> Path:
         """Write the picture with the labels painted over it, for people to look at.
@@ -131,8 +150,9 @@ class Prediction:
         return save_coco([self], self.label_names, path, components)
 
     def __repr__(self) -> str:
-        height, width = self.labels.shape
-        found = ", ".join(self.label_names[label] for label in np.unique(self.labels))
+        height, width = self.labels.shape[-2:]
+        there = np.flatnonzero(self.labels.any(axis=(1, 2))) if self.multilabel else np.unique(self.labels)
+        found = ", ".join(self.label_names[label] for label in there) or "nothing"
         return f"Prediction({self.name!r}, {height}×{width}, found: {found})"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Bundle | None:
@@ -155,4 +175,5 @@ def viewer(predictions: Sequence[Prediction], **kwargs: Any) -> Bundle | None:
         return None
     from segnb.widgets import explore
 
-    return explore(predictions)._repr_mimebundle_(**kwargs)
+    shown = ClassPages(predictions) if predictions[0].multilabel else predictions
+    return explore(shown)._repr_mimebundle_(**kwargs)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from segnb.data.datasets import SegmentationDataset
 from segnb.data.opening import open_picture
-from segnb.data.reading import SUFFIXES
+from segnb.data.reading import SUFFIXES, to_8_bits
 from segnb.errors import SegnbError
 from segnb.evaluation import check_fits
 
@@ -102,20 +102,20 @@ def open_pictures(source: Source, model: nn.Module) -> Pictures:
             raise SegnbError(
                 f"the folder {str(folder)!r} has no pictures; expected files ending in {', '.join(SUFFIXES)}."
             )
-        return _listed(paths, model.in_channels, folder=folder)
+        return _listed(paths, model, folder=folder)
     if isinstance(source, (list, tuple)):
         if not source:
             raise SegnbError("the list of pictures is empty; give at least one array, PIL image or path.")
-        return _listed(source, model.in_channels)
-    return _listed([source], model.in_channels, single=True)
+        return _listed(source, model)
+    return _listed([source], model, single=True)
 
 
-def _listed(items: Sequence[Any], channels: int, *, folder: Path | None = None, single: bool = False) -> Pictures:
+def _listed(items: Sequence[Any], model: nn.Module, *, folder: Path | None = None, single: bool = False) -> Pictures:
     files = {index: Path(item) for index, item in enumerate(items) if isinstance(item, (str, Path))}
     numbers = ["image"] if single else [f"{index:03d}" for index in range(len(items))]
     names = [files[index].stem if index in files else number for index, number in enumerate(numbers)]
     return Pictures(
-        names, lambda index: _picture(items[index], channels, names[index]), list(files.values()), folder, single
+        names, lambda index: _picture(items[index], model, names[index]), list(files.values()), folder, single
     )
 
 
@@ -124,21 +124,21 @@ def _labelled(data: SegmentationDataset, index: int) -> Picture:
     return Picture(image, data.names[index], truth)
 
 
-def _picture(source: object, channels: int, name: str) -> Picture:
+def _picture(source: object, model: nn.Module, name: str) -> Picture:
     """Turn one array, PIL image or path into pixels with the model's number of channels."""
     file_name = None
     if isinstance(source, (str, Path)):
         source, file_name = _read(Path(source)), Path(source).name
     if isinstance(source, Image.Image):
-        source = _convert(source, channels, name)
-    elif file_name is not None and source.dtype != np.uint8:
-        raise SegnbError(_too_deep(name))
-    if not isinstance(source, np.ndarray):
+        source = _convert(source, model.in_channels)
+    if isinstance(source, np.ndarray):
+        source = _in_8_bits(source, model.value_range, name, is_stored=file_name is not None)
+    else:
         raise SegnbError(
-            f"predict() was given a {type(source).__name__}; it takes a uint8 array (H, W) or (H, W, C), a PIL image, "
+            f"predict() was given a {type(source).__name__}; it takes an array (H, W) or (H, W, C), a PIL image, "
             "a path, a folder, a list of those, or a SegmentationDataset."
         )
-    return Picture(_pixels(source, channels), name, file_name=file_name)
+    return Picture(_pixels(source, model.in_channels), name, file_name=file_name)
 
 
 def _read(path: Path) -> Image.Image | np.ndarray:
@@ -148,25 +148,27 @@ def _read(path: Path) -> Image.Image | np.ndarray:
     return open_picture(path, repr(str(path)))
 
 
-def _convert(picture: Image.Image, channels: int, name: str) -> np.ndarray:
-    """Apply the camera's rotation and convert to the model's number of channels."""
-    if picture.mode[0] in "IF":  # Pillow would clip or halve them
-        raise SegnbError(_too_deep(name))
+def _convert(picture: Image.Image, channels: int) -> np.ndarray:
+    """Apply the camera's rotation and convert to the model's number of channels; more than 8 bits stay."""
     upright = ImageOps.exif_transpose(picture)
-    return np.array(upright.convert(PIL_MODES[channels]) if channels in PIL_MODES else upright)
+    deep = picture.mode[0] in "IF"  # Pillow would clip or halve them
+    return np.array(upright.convert(PIL_MODES[channels]) if channels in PIL_MODES and not deep else upright)
 
 
-def _too_deep(name: str) -> str:
-    return f"the picture {name!r} has more than 8 bits a channel; scale it to 0..255 and pass it as a uint8 array."
+def _in_8_bits(array: np.ndarray, value_range: tuple[float, float] | None, name: str, *, is_stored: bool) -> np.ndarray:
+    """Bring stored values to 8 bits as the model knows them; a uint8 array of the user's holds pixels already."""
+    if value_range is not None and (is_stored or array.dtype != np.uint8):
+        return to_8_bits(array, value_range)
+    if array.dtype != np.uint8:
+        raise SegnbError(
+            f"the picture {name!r} is {array.dtype}, and the model does not know which values are 0 and 255 to it: train it on "
+            "data with a value_range, set model.value_range = (low, high), or pass a uint8 array 0..255."
+        )
+    return array
 
 
 def _pixels(array: np.ndarray, channels: int) -> Tensor:
     """Check an array (H, W) or (H, W, C) and turn it into a tensor (C, H, W)."""
-    if array.dtype != np.uint8:
-        raise SegnbError(
-            f"the image is a {array.dtype} array; predict() takes uint8 pixels 0..255: multiply by 255 if it runs from 0 to 1, "
-            "then .astype('uint8')."
-        )
     image = array[:, :, None] if array.ndim == 2 else array
     if image.ndim != 3 or image.size == 0:
         raise SegnbError(

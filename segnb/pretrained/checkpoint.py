@@ -27,12 +27,14 @@ class Checkpoint:
         tensors: the weights under segnb's names.
         palette: an (R, G, B) for each label, or None if the file has no colours.
         notes: ``source``, ``licence``, ``trained_on`` and the like, as far as the file says.
+        value_range: the stored values that are 0 and 255 to the model, or None.
     """
 
     config: dict[str, Any]
     tensors: dict[str, Tensor]
     palette: Sequence[Sequence[int]] | None = None
     notes: dict[str, str] = field(default_factory=dict)
+    value_range: tuple[float, float] | None = None
 
 
 def rename(name: str, patterns: Patterns) -> str:

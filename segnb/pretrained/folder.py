@@ -1,7 +1,8 @@
 """segnb's own folders.
 
 folder/
-config.json         how to build the model again, the names and colours of its labels, where its weights come from
+config.json         how to build the model again, the names and colours of its labels, the range of values that it reads, where
+                    its weights come from
 model.safetensors   the weights
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from segnb.data.arguments import check_value_range
 from segnb.encoders import read_tensors
 from segnb.errors import SegnbError
 from segnb.files import write_atomically
@@ -49,6 +51,8 @@ def write_model(model: SegmentationModel, weights: dict[str, Tensor], folder: st
         )
     folder = Path(folder)
     config = {**model.config, "label_names": model.label_names, "palette": np.asarray(model.palette).tolist()}
+    if model.value_range is not None:
+        config["value_range"] = list(model.value_range)
     if model.notes:
         config["notes"] = model.notes
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
@@ -70,9 +74,10 @@ def read_folder(folder: Path, config: dict[str, Any]) -> Checkpoint:
     try:
         config = dict(config)
         colours, _, notes = config.pop("palette"), config.pop("label_names"), config.pop("notes", {})
+        value_range = check_value_range(config.pop("value_range", None))
     except KeyError as error:
         raise SegnbError(
             f"{str(folder / CONFIG)!r} is not the config of a segnb model: it has no {error}. Give a folder that "
             "segnb.save_model wrote."
         ) from error
-    return Checkpoint(config, read_tensors(folder / WEIGHTS), colours, notes)
+    return Checkpoint(config, read_tensors(folder / WEIGHTS), colours, notes, value_range)

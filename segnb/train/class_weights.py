@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segnb.data.checks.classes import median_frequency_weights
-from segnb.draw import IGNORE
 from segnb.errors import SegnbError
 
 if TYPE_CHECKING:
@@ -56,6 +55,5 @@ def count_class_weights(data: SegmentationDataset, pictures: int = PICTURES) -> 
     """
     counts = []
     for index in np.unique(np.linspace(0, len(data) - 1, min(pictures, len(data))).astype(int)):
-        truth = data.read(int(index))[1]
-        counts.append(np.bincount(truth[truth != IGNORE], minlength=len(data.label_names)))
+        counts.append(data.count(int(index)))
     return np.minimum(median_frequency_weights(np.array(counts)), HEAVIEST).tolist()

@@ -56,6 +56,7 @@ def prepare(
     run.settings, run.train, run.valid = settings, train, valid
     run.recipe = replace(given, batch_size=size)
     run.palette = model.palette = getattr(train, "palette", model.palette)
+    model.value_range = getattr(train, "value_range", model.value_range)
     keeper = Keeper(engine, settings)
     if earlier is None:
         keeper.save_start(run)

@@ -28,7 +28,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from segnb.errors import SegnbError
 from segnb.evaluation import Validation
-from segnb.metrics import ConfusionMatrix
 from segnb.train.run import Run
 
 Value = TypeVar("Value")
@@ -100,7 +99,7 @@ class Processes:
         counted = int(matrix.sum())
         loss = torch.tensor([found.loss * counted if counted else 0.0, counted], dtype=torch.float64)
         dist.all_reduce(loss, group=host_group())
-        merged = ConfusionMatrix(len(matrix))
+        merged = type(found.matrix)(len(matrix))
         merged.matrix = matrix.clone()
         dist.all_reduce(merged.matrix, group=host_group())
         total, weight = loss.tolist()

@@ -52,6 +52,11 @@ def gather(data: SegmentationDataset | Folders | Lists, part: str, value_range: 
         SegnbError: ``data`` is none of these, or a folder is missing or has no pictures at all.
     """
     if isinstance(data, SegmentationDataset):
+        if data.multilabel:
+            raise SegnbError(
+                "check_dataset looks at masks with one label for each pixel, and this data set is multi-label: check one class "
+                "at a time, SegmentationDataset(images, masks_of_that_class, classes=[that_class])."
+            )
         return Gathered(_pairs(data.names, part, data._images, data._masks, data.value_range))
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise SegnbError(
