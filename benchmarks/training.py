@@ -381,6 +381,7 @@ def run_fit(
         loss="ce+dice",
         lr=LR,
         batch_size=setting.batch,
+        progressive=0,
         precision="bf16" if CUDA else "no",
         compile=CUDA,
         out=folder,

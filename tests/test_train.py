@@ -32,6 +32,7 @@ from segnb.train.checkpoint import choose_folder
 from segnb.train.optimizers import choose_lr
 from segnb.train.run import ProgressBar
 from segnb.train.setup import choose_batch_size, make_loader
+from segnb.widgets import TrainingMonitor
 
 
 @pytest.fixture(autouse=True)
@@ -749,7 +750,7 @@ def test_a_progress_bar_in_a_terminal(quick, capsys):
 
 
 def test_the_view_suits_the_place(monkeypatch):
-    assert isinstance(fitting.live_view(), ProgressBar)
+    assert [type(view) for view in fitting.live_view([])] == [ProgressBar]
 
     class Kernel:
         kernel = object()
@@ -759,6 +760,8 @@ def test_the_view_suits_the_place(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "IPython", IPython)
     assert fitting.in_notebook()
+    assert [type(view) for view in fitting.live_view([object()])] == [TrainingMonitor]
+    assert fitting.live_view([TrainingMonitor()]) == []  # one's own is there already
 
 
 def test_a_run_as_text_table_and_figure(quick):

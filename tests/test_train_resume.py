@@ -51,6 +51,7 @@ def test_resume_is_exact(recipe):
         ({"accumulate": 2}, "accumulate was 1 and is now 2"),
         ({"optimizer": "sgd", "lr": 1e-3, "weight_decay": 0.01}, "optimizer was 'adamw' and is now 'sgd'"),
         ({"clip": 1}, "clip was None and is now 1"),
+        ({"progressive": 0.5}, "progressive was 'auto' and is now 0.5"),
         ({"budget": "1 min"}, "budget was None and is now 60.0"),
     ],
 )

@@ -119,7 +119,7 @@ def test_the_monitor_lives_in_the_cell_that_started_the_run(monkeypatch):
         def on_end(self, run):
             seen.append(("end", cell.get(), run.state))
 
-    monkeypatch.setattr(fitting, "live_view", View)
+    monkeypatch.setattr(fitting, "live_view", lambda watchers: [View()])
     cell.set(7)
     run, _ = quick_fit(1, background=True)
     cell.set(8)

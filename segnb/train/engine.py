@@ -1,6 +1,6 @@
 """What takes a step: model, optimiser, schedule and loader, on the device and in the precision of the run.
 
-group of batches ─▶ loss ─▶ gradients, added up ─▶ clip ─▶ optimiser ─▶ schedule ─▶ average of the weights
+group of batches ─▶ at half size? ─▶ loss ─▶ gradients, added up ─▶ clip ─▶ optimiser ─▶ schedule ─▶ average of the weights
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import islice
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +23,7 @@ from segnb.models import SegmentationModel
 from segnb.train.averaging import Average
 from segnb.train.optimizers import choose_weight_decay, make_optimizer
 from segnb.train.processes import Processes, restore_norms, synchronize_norms
+from segnb.train.progressive import Batch, Progression, halve
 from segnb.train.recipe import Recipe
 from segnb.train.run import LOWER_IS_BETTER
 from segnb.train.schedules import make_schedule, restart_rates
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from segnb.data import SegmentationDataset
 
 STAGE_WEIGHT = 0.4
-Batch = tuple[Tensor, Tensor]
 
 
 class Engine:
@@ -50,6 +50,8 @@ class Engine:
     Attributes:
         plain_model, plain_optimizer: without the training engine's wrapping.
         processes: that train together.
+        progression: which epochs learn on pictures of half the size.
+        epochs: planned.
         steps: in an epoch.
         lr: of the last step: the highest among the groups of parameters.
     """
@@ -66,6 +68,8 @@ class Engine:
     ) -> None:
         self.plain_model, self.train, self.recipe, self.loss = model, train, recipe, loss
         self.accelerator, self.processes = accelerator, Processes(accelerator)
+        self.progression = Progression(recipe.progressive)
+        self.epoch, self.epochs = 0, recipe.epochs
         self.lr = 0.0
         model.to(accelerator.device)
         if accelerator.device.type != "mps":
@@ -109,6 +113,7 @@ class Engine:
 
     def plan(self, epochs: int, steps: int | None = None, done: int = 0) -> None:
         """Stretch the schedule to a number of epochs, of so many steps each; some steps may be done."""
+        self.epochs = epochs
         if done and self.recipe.schedule in ("plateau", "constant"):
             return  # these do not ask for the end
         restart_rates(self.plain_optimizer, self._peaks)
@@ -124,15 +129,23 @@ class Engine:
 
     def start_epoch(self, epoch: int) -> None:
         """Freeze or unfreeze the encoder, and set the model to training."""
+        self.epoch = epoch
         if self.recipe.freeze_encoder:
             frozen = epoch <= self.recipe.freeze_encoder
             (self.plain_model.freeze_encoder if frozen else self.plain_model.unfreeze_encoder)()
         self.plain_model.train()
 
     def groups(self) -> Iterator[list[Batch]]:
-        """Read the pictures of an epoch: the batches of each step."""
+        """Read the pictures of an epoch: the batches of each step, at the size that this epoch learns from."""
         batches = iter(self.loader)
-        while group := list(islice(batches, self.recipe.accumulate)):
+        for step in count():
+            group = list(islice(batches, self.recipe.accumulate))
+            if not group:
+                return
+            self.progression.look(group)
+            is_first = self.epoch == 1 and step == 0
+            if self.epoch <= self.progression.half_epochs(self.epochs) and not is_first:
+                group = [halve(images, labels) for images, labels in group]
             yield group
 
     def backward(self, group: Sequence[Batch]) -> Tensor:

@@ -48,6 +48,7 @@ def fit(
     clip: float | None = None,
     ema: float | None = None,
     class_weights: str | Sequence[float] | None = None,
+    progressive: float | str = "auto",
     budget: float | str | None = None,
     workers: int | str = "auto",
     compile: bool = False,  # noqa: A002, the name it has in Keras and Lightning
@@ -91,6 +92,9 @@ def fit(
         clip: scale gradients down to this norm if theirs is larger (Pascanu et al., ICML 2013, https://arxiv.org/abs/1211.5063).
         ema: judge and keep a moving average of the weights with this decay, such as 0.999, see `segnb.train.averaging`.
         class_weights: one weight for each label, or ``"auto"``: rare ones count more, see `segnb.train.class_weights`.
+        progressive: share of the epochs, the first ones, that learn on pictures of half the size, four times as fast; the others
+            see them whole. ``"auto"`` is 0.8 for pictures of at least 192 pixels and 0 for smaller ones, see
+            `segnb.train.progressive`.
         budget: time to train for, validation included: ``"45 s"``, ``"10 min"``, ``"1.5 h"`` or seconds. The number of epochs and
             the schedule follow from the pace, so such a run does not repeat exactly. Pauses do not count.
         workers: processes that read pictures; ``"auto"`` is 4 with a GPU, else 0: this process reads them.
@@ -133,6 +137,7 @@ def fit(
         clip=clip,
         ema=ema,
         class_weights=class_weights,
+        progressive=progressive,
         budget=budget,
         workers=workers,
         compile=compile,
@@ -146,7 +151,7 @@ def fit(
         run = Run(Path(), recipe.epochs, 0, recipe.monitor, model.label_names)
         run.recipe, run.train, run.valid = recipe, train, valid
         return fit_in_copies(lambda: start([ProgressBar(), *watchers]), processes, model, run)
-    return start([live_view(), *watchers], background=background)
+    return start([*live_view(watchers), *watchers], background=background)
 
 
 def start_run(
@@ -191,6 +196,7 @@ def fit_in_copies(train_here: Callable[[], Run], processes: int, model: Segmenta
     backgrounds.reserve()  # to hear now if another run is training; the copies have the engine for themselves
     backgrounds.release()
     run.palette = model.palette = getattr(run.train, "palette", model.palette)
+    model.value_range = getattr(run.train, "value_range", model.value_range)
     return bring_back(launch(train_here, processes), model, run)
 
 
@@ -206,13 +212,13 @@ def work(session: Session, run: Run) -> None:
             backgrounds.release()
 
 
-def live_view() -> Any:
-    """Make the view that suits the place: the live monitor in a notebook, a progress bar elsewhere."""
+def live_view(watchers: Sequence[Any]) -> list[Any]:
+    """Make the view that suits the place: the live monitor in a notebook, if none is given; a progress bar elsewhere."""
     if in_notebook():
         from segnb.widgets import TrainingMonitor
 
-        return TrainingMonitor()
-    return ProgressBar()
+        return [] if any(isinstance(watcher, TrainingMonitor) for watcher in watchers) else [TrainingMonitor()]
+    return [ProgressBar()]
 
 
 def in_notebook() -> bool:

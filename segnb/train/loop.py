@@ -50,7 +50,8 @@ class Session:
         self.processes = engine.processes
         self.watchers: Sequence[Any] = ()
         seconds = parse_budget(recipe.budget)
-        self.budget = None if seconds is None else Budget(seconds, math.ceil(len(valid) / engine.batch_size))
+        batches = math.ceil(len(valid) / engine.batch_size)
+        self.budget = None if seconds is None else Budget(seconds, batches, engine.progression)
 
     def train(self, run: Run) -> None:
         """Run the epochs that are left, until the end, a stop, or a failure."""
@@ -79,10 +80,18 @@ class Session:
             if self.keeper.save(run):
                 self.tell("on_checkpoint", run)
             self.tell("on_epoch", run)
-            if self.recipe.patience is not None and run.epoch - run.best["epoch"] >= self.recipe.patience:
+            if self.processes.any(run.should_finish()):
+                run.message = f"finished early, in epoch {run.epoch}"
+                break
+            if self.is_out_of_patience(run):
                 run.message = f"no better {run.monitor} for {self.recipe.patience} epochs"
                 break
         run.state = "finished"
+
+    def is_out_of_patience(self, run: Run) -> bool:
+        """Say whether no epoch was better for long; while pictures are halved, the best is still to come."""
+        since = max(run.best["epoch"], self.engine.progression.half_epochs(run.epochs))
+        return self.recipe.patience is not None and run.epoch - since >= self.recipe.patience
 
     def train_epoch(self, run: Run) -> bool:
         """Train on every picture, in smaller batches if memory runs out at first; return False if asked to stop."""
@@ -100,10 +109,13 @@ class Session:
         seed_epoch(self.recipe.seed + run.epoch, self.engine.shuffler, self.engine.train, self.processes)
         self.engine.start_epoch(run.epoch)
         for group in reading(self.engine.groups(), run):
-            if self.processes.any(run.should_stop()):
-                return False
+            if self.processes.any(run.should_stop() or run.should_finish()):
+                if self.processes.any(run.should_stop()):
+                    return False
+                break
             read_loss = start_reading(self.engine.backward(group))
             self.engine.update(len(run.losses) + 1)
+            run.lr = self.engine.lr
             run.losses.append(read_loss())
             run.step += 1
             if not math.isfinite(run.losses[-1]):
@@ -147,7 +159,7 @@ class Session:
             elapsed = self.processes.from_main(lambda: run.seconds)
             entry = {
                 "epoch": run.epoch,
-                "train_loss": sum(run.losses[-run.steps :]) / run.steps,
+                "train_loss": sum(run.losses[-run.step :]) / run.step,
                 "valid_loss": found.loss,
                 "miou": found.matrix.miou(),
                 "iou": found.matrix.iou().tolist(),

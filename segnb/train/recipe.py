@@ -46,6 +46,7 @@ class Recipe:
     clip: float | None = None
     ema: float | None = None
     class_weights: str | Sequence[float] | None = None
+    progressive: float | str = "auto"
     budget: float | str | None = None
     workers: int | str = "auto"
     compile: bool = False
@@ -106,6 +107,8 @@ RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("clip", "the largest norm of the gradient such as 1.0, or None", lambda v: v is None or (is_number(v) and v > 0)),
     ("ema", "a decay between 0 and 1 such as 0.999, or None", lambda v: v is None or (is_number(v) and 0 < v < 1)),
     ("class_weights", "'auto', one weight of at least 0 for each label, or None", lambda v: v is None or are_weights(v)),
+    ("progressive", "the share of the epochs at half size, from 0 to less than 1, or 'auto'",
+     lambda v: v == "auto" or (is_number(v) and 0 <= v < 1)),
     ("workers", "the number of processes that read pictures, 0 or more, or 'auto'", lambda v: v == "auto" or is_whole(v, 0)),
     ("seed", "a whole number of at least 0", lambda v: is_whole(v, 0)),
 )  # fmt: skip

@@ -32,6 +32,7 @@ class Run:
         message: what happened, for people; empty while all is well.
         epochs, epoch, steps, step: planned epochs, current one (from 1), steps in an epoch, current one (from 1).
         losses: training loss of every step so far.
+        lr: learning rate of the last step: the highest among the groups of parameters.
         history: one dict per finished epoch: epoch, train_loss, valid_loss, miou, iou (one per label), lr (of its last step),
             seconds, elapsed (since the run began).
         best: the entry of ``history`` with the best monitored value; None before the first epoch ends.
@@ -51,6 +52,7 @@ class Run:
         self.epoch = self.step = 0
         self.state, self.message = "running", ""
         self.losses: list[float] = []
+        self.lr = 0.0
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self.preview: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -60,13 +62,21 @@ class Run:
         self.interrupted = False
         self.thread: threading.Thread | None = None  # in which it trains in the background
         self.error: BaseException | None = None  # that ended it there
-        self._stop, self._pause = threading.Event(), threading.Event()
+        self._stop, self._pause, self._finish = threading.Event(), threading.Event(), threading.Event()
         self._started, self._resting = time.monotonic(), 0.0
         self._halted: float | None = None  # when the clock was stopped, by a pause or the end
 
     def stop(self) -> None:
         """Ask the run to end after the current step; the best weights come back. Safe from any thread."""
         self._stop.set()
+
+    def finish(self) -> None:
+        """Ask the run to end well after the current step: it validates, keeps the best weights and is finished.
+
+        Safe from any thread; a paused run goes on for it.
+        """
+        self._finish.set()
+        self.resume()
 
     def interrupt(self) -> None:
         """Ask the run to end after the current step, because somebody interrupted its process."""
@@ -111,6 +121,10 @@ class Run:
             self._resting += time.monotonic() - self._halted
             self._halted = None
         return self._stop.is_set()
+
+    def should_finish(self) -> bool:
+        """Say whether it was asked to finish, and has trained on something since the last validation."""
+        return self._finish.is_set() and self.step > 0
 
     @property
     def seconds(self) -> float:
