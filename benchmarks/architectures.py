@@ -27,7 +27,12 @@ from segnb.models import create_model
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "architectures.json"
-LIBRARIES = {"smp": "SMP", "torchvision": "torchvision", "transformers": "transformers"}
+LIBRARIES = {
+    "smp": "SMP",
+    "torchvision": "torchvision",
+    "transformers": "transformers",
+    "mmseg": "MMSegmentation",
+}
 # What parameters and multiply-adds are counted with.
 ENCODERS = {"dpt": ("vit_base_patch16_224", 224)}
 USUAL = ("resnet34", 256)

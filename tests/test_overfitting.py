@@ -12,7 +12,8 @@ from segnb.models import create_model, list_models
 STEPS, LR = 240, 1e-2
 CROP = (48, 64)
 # What is learnt by heart must not be thinner than a pixel of the logits: crops are enlarged for those of stride 8.
-SIZES = {"fcn": (128, 176), "lraspp": (128, 176), "pspnet": (128, 176), "deeplabv3": (128, 176)}
+OF_STRIDE_8 = ("nonlocalnet", "dnlnet", "gcnet", "ccnet", "danet", "emanet", "isanet", "ann", "apcnet", "dmnet")
+SIZES = dict.fromkeys(("fcn", "lraspp", "pspnet", "deeplabv3", *OF_STRIDE_8), (128, 176))
 # Narrow decoders, where the papers' are made for large encoders.
 OPTIONS = {
     "deeplabv3": {"decoder_channels": 48},
@@ -23,6 +24,7 @@ OPTIONS = {
     "segformer": {"decoder_segmentation_channels": 64},
     "unetplusplus": {"decoder_channels": (64, 48, 32, 24, 16)},
     "upernet": {"decoder_channels": 48},
+    **{arch: {"width": 64} for arch in (*OF_STRIDE_8, "ocrnet")},
 }
 
 
@@ -50,7 +52,8 @@ def test_it_learns_eight_scenes_by_heart(arch):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=STEPS)
     best = 0.0
     for step in range(1, STEPS + 1):
-        loss(model.train()(images), labels).backward()
+        outputs = model.train().forward_all(images)
+        (loss(outputs.logits, labels) + 0.4 * sum(loss(stage, labels) for stage in outputs.stages)).backward()
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from torch import nn
 
+from segnb.decoders.affinity.ann import ANN
+from segnb.decoders.affinity.ccnet import CCNet
+from segnb.decoders.affinity.danet import DANet
+from segnb.decoders.affinity.dnlnet import DNLNet
+from segnb.decoders.affinity.emanet import EMANet
+from segnb.decoders.affinity.gcnet import GCNet
+from segnb.decoders.affinity.isanet import ISANet
+from segnb.decoders.affinity.nonlocalnet import NonLocalNet
+from segnb.decoders.affinity.ocrnet import OCRNet
+from segnb.decoders.pooling.apcnet import APCNet
 from segnb.decoders.pooling.deeplabv3 import DeepLabV3
 from segnb.decoders.pooling.deeplabv3plus import DeepLabV3Plus
+from segnb.decoders.pooling.dmnet import DMNet
 from segnb.decoders.pooling.lraspp import LRASPP
 from segnb.decoders.pooling.pspnet import PSPNet
 from segnb.decoders.pyramid.dpt import DPT
@@ -34,4 +45,15 @@ DECODERS: dict[str, type[nn.Module]] = {
     "upernet": UPerNet,
     "dpt": DPT,
     "fcn": FCN,
+    "apcnet": APCNet,
+    "dmnet": DMNet,
+    "nonlocalnet": NonLocalNet,
+    "dnlnet": DNLNet,
+    "gcnet": GCNet,
+    "ccnet": CCNet,
+    "danet": DANet,
+    "emanet": EMANet,
+    "isanet": ISANet,
+    "ann": ANN,
+    "ocrnet": OCRNet,
 }

@@ -2,6 +2,6 @@
 
 from segnb.encoders.catalogue import list_encoders
 from segnb.encoders.encoder import Encoder
-from segnb.encoders.weights import OFFLINE_ENCODER, read_tensors
+from segnb.encoders.weights import OFFLINE_ENCODER, read_content, read_tensors
 
-__all__ = ["OFFLINE_ENCODER", "Encoder", "list_encoders", "read_tensors"]
+__all__ = ["OFFLINE_ENCODER", "Encoder", "list_encoders", "read_content", "read_tensors"]

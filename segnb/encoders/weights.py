@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from segnb.encoders.unpickling import load_inert
 from segnb.errors import SegnbError
 
 OFFLINE_ENCODER = "tf_efficientnet_lite0"
@@ -70,7 +72,22 @@ def fingerprint(tensor: Tensor) -> tuple[int, float]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a file of weights without running any code in it (safetensors, or ``weights_only``).
+    """Read a file of weights without running any code in it.
+
+    Raises:
+        SegnbError: no such file, or it is not a file of weights.
+    """
+    return read_content(path)[0]
+
+
+def read_content(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a file of weights, and what a training library wrote beside them, without running any code in it.
+
+    Args:
+        path: a safetensors file, or what `torch.save` wrote: a state dict, alone or under ``state_dict`` or ``model``.
+
+    Returns:
+        The tensors, and the dictionary under ``meta``, empty if there is none.
 
     Raises:
         SegnbError: no such file, or it is not a file of weights.
@@ -81,16 +98,28 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+            return load_file(path), {}
+        content = load(path)
+        meta = content.get("meta", {})
         for key in ("state_dict", "model"):
             content = content.get(key, content)
-        return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
+        tensors = {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
+        if not tensors:
+            raise ValueError("no tensors")
+        return tensors, meta if isinstance(meta, dict) else {}
     except Exception as error:
         raise SegnbError(
             f"{str(path)!r} is not a readable file of weights ({type(error).__name__}); nothing in it was run. "
             "Save one with safetensors.torch.save_file(model.state_dict(), path)."
         ) from error
+
+
+def load(path: Path) -> Any:
+    """Read what `torch.save` wrote: tensors and plain containers; if there is more, all but that."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        return load_inert(path)
 
 
 def offline_weights() -> Path | None:

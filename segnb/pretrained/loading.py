@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from segnb.encoders import read_tensors
+from segnb.encoders import read_content
 from segnb.encoders.weights import WEIGHT_FILES
 from segnb.errors import SegnbError
 from segnb.models import SegmentationModel, class_names, create_model
 from segnb.pretrained import folder as own
-from segnb.pretrained import huggingface, smp, torchvision
+from segnb.pretrained import huggingface, mmseg, smp, torchvision
 from segnb.pretrained.checkpoint import Checkpoint, load_weights
 
 HUB_FILES = [
@@ -30,14 +30,15 @@ HUB_FILES = [
 
 
 def load_model(source: Any, classes: int | Sequence[str] | None = None, **config: Any) -> SegmentationModel:
-    """Read a trained model: segnb's own, SMP's, torchvision's or one of Hugging Face transformers.
+    """Read a trained model: segnb's own, SMP's, MMSegmentation's, torchvision's or one of Hugging Face transformers.
 
     Args:
         source: a folder that `save_model` or `fit` wrote (``run.path / "best"``), that SMP's or transformers' ``save_pretrained``
             wrote; the id of such a folder on the Hugging Face hub, ``"owner/name"``; a torchvision weights file or enum; a file
-            with the state dict of an SMP model.
+            with the state dict of an SMP model; a checkpoint of MMSegmentation, of any version.
         classes: number or names of other classes: the last layer is then new, and must be trained.
-        **config: for a bare SMP state dict, what it does not say: ``arch``, ``encoder_name`` and options of `create_model`.
+        **config: what a bare state dict of SMP or MMSegmentation does not say: ``arch``, ``encoder_name`` and options of
+            `create_model`.
 
     Returns:
         The model in eval mode, on the CPU, with the names and colours of its labels and, in ``notes``, where it comes from.
@@ -60,7 +61,7 @@ def load_model(source: Any, classes: int | Sequence[str] | None = None, **config
     load_weights(model, checkpoint.tensors, str(source))
     if checkpoint.palette is not None:
         model.palette = np.asarray(checkpoint.palette, dtype=np.uint8)
-    model.notes = checkpoint.notes
+    model.notes, model.value_range = checkpoint.notes, checkpoint.value_range
     return model.eval()
 
 
@@ -107,8 +108,10 @@ def read_folder(path: Path, source: Any) -> Checkpoint:
 
 
 def read_file(path: Path, config: dict[str, Any]) -> Checkpoint:
-    """Read a file of weights: torchvision's by its keys, SMP's with the keywords of `create_model`."""
-    tensors = read_tensors(path)
+    """Read a file of weights: MMSegmentation's and torchvision's by its keys, SMP's with the keywords of `create_model`."""
+    tensors, meta = read_content(path)
+    if mmseg.recognises(path, tensors):
+        return mmseg.read_state_dict(path, tensors, meta, config)
     if torchvision.recognises(tensors):
         return torchvision.read_tensors_of(tensors, path.name)
     if any(name.startswith("segmentation_head.") for name in tensors):
@@ -116,7 +119,7 @@ def read_file(path: Path, config: dict[str, Any]) -> Checkpoint:
     known = ", ".join(list(tensors)[:3])
     raise SegnbError(
         f"{str(path)!r} holds {len(tensors)} tensors ({known}, …) of no kind of model that segnb knows: it reads state dicts of "
-        "torchvision's and SMP's segmentation models, and folders of segnb, SMP and transformers."
+        "MMSegmentation's, torchvision's and SMP's segmentation models, and folders of segnb, SMP and transformers."
     )
 
 

@@ -43,6 +43,7 @@ class LRASPP(nn.Module):
     """
 
     strides = (8, 32)
+    least_depth = 4
 
     def __init__(
         self,
