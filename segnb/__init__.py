@@ -23,7 +23,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "pretrained": ["load_model", "save_model"],
         "profiling": ["profile"],
         "system": ["doctor"],
+        "tools.building": ["build"],
+        "tools.inspecting": ["inspect"],
+        "tools.painting": ["paint"],
         "train": ["find_lr", "fit", "search"],
-        "widgets": ["explore"],
+        "widgets": ["augment", "explore"],
     },
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,22 +45,53 @@ def guess(labels: np.ndarray, seed: int, wrong: float) -> np.ndarray:
     return prediction
 
 
+@dataclass
+class FakeRecipe:
+    """What `segnb.fit` was given, as far as the monitor reads it."""
+
+    epochs: int = 10
+    lr: float | str = "auto"
+    batch_size: int | str = "auto"
+    accumulate: int = 1
+
+
+class FakeData:
+    """A data set of a run, as far as the monitor reads it; that of training also trains when it is called."""
+
+    def __init__(self, count: int, part: str, call: object = None) -> None:
+        self.count, self.call = count, call
+        self.origin = {"reader": "load_sample", "name": "street", "part": part}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __call__(self, monitor: object) -> FakeRun:
+        return self.call(monitor)
+
+
 class FakeRun:
-    """What `segnb.fit` hands to its callbacks, without a model."""
+    """What `segnb.fit` hands to its callbacks, without a model: ``FakeRun().train(monitor)``."""
 
     def __init__(self, epochs: int = 8, steps: int = 30, pause: float = 0.02) -> None:
         self.epochs, self.steps, self.step_seconds = epochs, steps, pause
         self.epoch, self.step, self.seconds = 1, 0, 0.0
         self.losses: list[float] = []
+        self.lr = 0.0
+        self.recipe = FakeRecipe(epochs, batch_size=8)
+        self.settings = {
+            "model": {"arch": "unet", "encoder_name": "resnet34", "in_channels": 3, "classes": LABELS},
+            "batch_size": "auto",
+        }
+        self.train, self.valid = FakeData(8 * steps, "train", self.loop), FakeData(4, "valid")
         self.history: list[dict] = []
         self.best: dict | None = None
         self.monitor = "miou"
         self.label_names, self.palette = LABELS, PALETTE
         self.preview: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self.path = Path("runs/street-unet")
+        self.path = Path("runs/street-unet")  # not made: a test that wants the files makes it
         self.message = ""
         self.state = "running"
-        self._stop, self._pause = threading.Event(), threading.Event()
+        self._stop, self._pause, self._finish = threading.Event(), threading.Event(), threading.Event()
 
     @property
     def remaining(self) -> float:
@@ -73,7 +107,11 @@ class FakeRun:
     def resume(self) -> None:
         self._pause.clear()
 
-    def train(self, monitor: object) -> FakeRun:
+    def finish(self) -> None:
+        self._finish.set()
+        self.resume()
+
+    def loop(self, monitor: object) -> FakeRun:
         """Run the loop of sleeps, and call the monitor as `segnb.fit` does."""
         random = np.random.default_rng(0)
         monitor.on_start(self)
@@ -82,7 +120,7 @@ class FakeRun:
             for step in range(1, self.steps + 1):
                 self.step = step
                 if self._stop.is_set():
-                    return self.finish(monitor, "stopped", f"stopped in epoch {self.epoch}")
+                    return self.end(monitor, "stopped", f"stopped in epoch {self.epoch}")
                 while self._pause.is_set() and not self._stop.is_set():
                     self.state = "paused"
                     time.sleep(0.02)
@@ -90,11 +128,16 @@ class FakeRun:
                 time.sleep(self.step_seconds)
                 self.seconds += self.step_seconds
                 x = len(self.losses) / self.steps
+                self.lr = 4e-3 * float(np.sin(np.pi * (x + 1 / self.steps) / (self.epochs + 1 / self.steps)))
                 self.losses.append(float(0.25 + 1.9 * np.exp(-x / 1.4) + random.normal(0, 0.09) * np.exp(-x / 6)))
                 monitor.on_step(self)
+                if self._finish.is_set():
+                    break
             self.validate()
             monitor.on_epoch(self)
-        return self.finish(monitor, "finished", "")
+            if self._finish.is_set():
+                return self.end(monitor, "finished", f"finished early, in epoch {self.epoch}")
+        return self.end(monitor, "finished", "")
 
     def validate(self) -> None:
         good = 1 - np.exp(-self.epoch / 2.5)
@@ -102,8 +145,9 @@ class FakeRun:
             float("nan")
         ]
         row = {
-            "epoch": self.epoch, "train_loss": float(np.mean(self.losses[-self.steps :])), "lr": 1e-3, "iou": iou,
+            "epoch": self.epoch, "train_loss": float(np.mean(self.losses[-self.step :])), "lr": self.lr, "iou": iou,
             "valid_loss": 0.32 + 1.6 * float(np.exp(-self.epoch / 1.5)), "miou": float(np.nanmean(iou)), "seconds": 1.0,
+            "elapsed": self.seconds,
         }  # fmt: skip
         self.history.append(row)
         self.best = max(self.history, key=lambda epoch: epoch["miou"])
@@ -112,9 +156,21 @@ class FakeRun:
             (image, labels, guess(labels, seed, 0.6 * (1 - good))) for seed, (image, labels) in enumerate(scenes)
         ]
 
-    def finish(self, monitor: object, state: str, message: str) -> FakeRun:
+    def end(self, monitor: object, state: str, message: str) -> FakeRun:
         self.state, self.message = state, message
         monitor.on_end(self)
+        return self
+
+    def write(self) -> FakeRun:
+        """Write what `segnb.fit` leaves in the folder of a run: the table of scores, and how it ended."""
+        names = ("epoch", "train_loss", "valid_loss", "miou", "lr", "seconds", "elapsed")
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "history.csv").open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow([*names, *(f"iou {name}" for name in self.label_names)])
+            table.writerows([*(row[name] for name in names), *row["iou"]] for row in self.history)
+        if self.state in ("finished", "stopped", "failed"):
+            (self.path / "result.json").write_text(json.dumps({"state": self.state, "message": self.message}))
         return self
 
 
@@ -135,6 +191,7 @@ class FakeDataset:
     def __init__(self, count: int = 12, height: int = 128, width: int = 192) -> None:
         self.count, self.size = count, (height, width)
         self.names = [f"scene-{seed:03d}" for seed in range(count)]
+        self.places = list(range(count))
         self.label_names, self.palette = LABELS, PALETTE
         self.reads: list[int] = []
 
@@ -143,4 +200,10 @@ class FakeDataset:
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         self.reads.append(index)
-        return scene(index, *self.size)
+        return scene(self.places[index], *self.size)
+
+    def subset(self, indices: list[int]) -> FakeDataset:
+        other = FakeDataset(len(indices), *self.size)
+        other.names = [self.names[index] for index in indices]
+        other.places = [self.places[index] for index in indices]
+        return other

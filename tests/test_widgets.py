@@ -12,12 +12,11 @@ import types
 
 import numpy as np
 import pytest
-from fake_training import LABELS, PALETTE, FakeDataset, FakePrediction, FakeRun, guess, scene
+from fake_training import LABELS, PALETTE, FakeDataset, FakePrediction, guess, scene
 from PIL import Image
 
 from segnb.errors import SegnbError
 from segnb.widgets import MaskViewer, TrainingMonitor, base, explore, stopping
-from segnb.widgets.monitor import POINTS, Thinned
 
 
 def decoded(text: str) -> np.ndarray:
@@ -88,7 +87,10 @@ def test_bundle_keeps_the_live_view_and_adds_pictures(monkeypatch, pair):
     assert data["application/vnd.jupyter.widget-view+json"] == {"model_id": "x"}
     assert metadata == ({"a": 1} if pair else {})
     assert Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).format == "PNG"
-    alternative, source = re.fullmatch(r'<img alt="([^"]*)" style="[^"]*" src="([^"]*)">', data["text/html"]).groups()
+    page = re.fullmatch(r'<img alt="([^"]*)" style="[^"]*" src="([^"]*)"><p>([^<]*)</p>', data["text/html"])
+    alternative, source, hint = page.groups()
+    assert hint == base.HINT
+    assert data["text/plain"].endswith(f"building, road, pavement, tree, car, person, pole. {base.HINT}")
     assert alternative.startswith("1 picture, classes: &lt;a&gt; &quot;b&quot;, building")
     assert decoded(source).shape == (*decoded(data["image/png"]).shape, 3)  # the PNG has a palette
 
@@ -104,143 +106,6 @@ def test_saved_pictures_are_small_and_keep_the_colours_of_rare_classes():
 
 def test_repr_has_no_memory_address():
     assert repr(explore(FakeDataset(3))) == f"3 pictures, classes: {', '.join(LABELS)}"
-
-
-# Monitor
-
-
-@pytest.mark.parametrize("count", [0, 1, POINTS, POINTS + 1, 5_003])
-def test_thinned_is_the_mean_of_equal_pieces(count):
-    values = np.random.default_rng(0).random(count)
-    series = Thinned()
-    for part in np.array_split(values, 7):
-        series.extend(part.tolist())
-    pieces = [values[i : i + series.every].mean() for i in range(0, count, series.every)]
-    assert len(pieces) <= POINTS
-    assert series.points() == pytest.approx(pieces, rel=1e-4)
-
-
-def test_monitor_follows_a_run():
-    monitor, run = TrainingMonitor(interval=0), FakeRun(epochs=3, steps=10, pause=0)
-    run.train(monitor)
-    assert monitor.error == ""
-    assert monitor.losses["values"] == pytest.approx(run.losses, rel=1e-4)
-    assert [row["miou"] for row in monitor.history] == pytest.approx([row["miou"] for row in run.history], rel=1e-4)
-    assert monitor.iou[-1] is None  # the absent class: JSON knows no NaN
-    assert monitor.progress["state"] == "finished"
-    assert monitor.progress["note"] == f"Finished. Best mIoU {run.best['miou']:.3f} in epoch 3, saved in {run.path}."
-    assert len(monitor.examples) == len(monitor.predictions) == 4
-    photo, prediction = decoded(monitor.examples[0]["image"]), decoded(monitor.predictions[0])
-    assert photo.shape == prediction.shape == (128, 192, 3)
-    assert np.abs(photo.astype(int) - run.preview[0][0]).mean() < 6
-    json.dumps(monitor.get_state(), allow_nan=False)
-
-
-def test_monitor_sends_few_and_small_updates(monkeypatch):
-    clock = types.SimpleNamespace(now=0.0)
-    monkeypatch.setattr("segnb.widgets.monitor.time.monotonic", lambda: clock.now)
-    monitor, run = TrainingMonitor(), FakeRun()
-    sizes = []
-    monitor.observe(lambda _: sizes.append(len(json.dumps([monitor.progress, monitor.losses]))), "progress")
-    monitor.on_start(run)
-    for run.step in range(1, 1001):  # ten seconds of a hundred steps each
-        clock.now += 0.01
-        run.losses.append(1 / run.step)
-        monitor.on_step(run)
-    assert 38 <= len(sizes) <= 42
-    assert max(sizes) < 6_000
-
-
-def test_a_change_of_state_is_sent_at_once():
-    monitor, run = TrainingMonitor(interval=60), FakeRun()
-    monitor.on_start(run)
-    run.state = "paused"
-    monitor.on_step(run)
-    assert monitor.progress["state"] == "paused"
-    assert monitor.progress["note"] == "Paused: press Resume to go on."
-
-
-def test_buttons_call_the_run_and_look_reports_a_waiting_loop():
-    monitor, run = TrainingMonitor(interval=60), FakeRun()
-    monitor.on_start(run)
-    sent_by(monitor, {"type": "pause"})
-    assert run._pause.is_set()
-    run.state = "paused"
-    assert monitor.progress["state"] == "running"
-    sent_by(monitor, {"type": "look"})
-    assert monitor.progress["state"] == "paused"
-    sent_by(monitor, {"type": "resume"})
-    assert not run._pause.is_set()
-    sent_by(monitor, {"type": "stop"})
-    assert run._stop.is_set()
-
-
-def test_buttons_do_nothing_before_and_after_a_run():
-    monitor, run = TrainingMonitor(), FakeRun()
-    sent_by(monitor, {"type": "stop"})
-    monitor.on_start(run)
-    run.finish(monitor, "finished", "")
-    sent_by(monitor, {"type": "stop"})
-    assert not run._stop.is_set()
-    assert monitor.error == ""
-
-
-@pytest.mark.parametrize(
-    ("state", "message", "note"),
-    [
-        ("running", "", "Best mIoU 0.320 in epoch 1 so far."),
-        ("finished", "", "Finished. Best mIoU 0.320 in epoch 1, saved in runs/x."),
-        (
-            "finished",
-            "no better miou for 3 epochs",
-            "Finished: no better miou for 3 epochs. Best mIoU 0.320 in epoch 1",
-        ),
-        ("stopped", "stopped in epoch 2", "Stopped in epoch 2. Best mIoU 0.320 in epoch 1, saved in runs/x."),
-        ("failed", "the loss became nan.", "Failed: the loss became nan. Best mIoU 0.320 in epoch 1, saved in runs/x."),
-    ],
-)
-def test_note_says_how_it_stands(state, message, note):
-    monitor, run = TrainingMonitor(), FakeRun()
-    run.best, run.path = {"epoch": 1, "miou": 0.32}, "runs/x"
-    run.state, run.message = state, message
-    monitor.on_start(run)
-    assert monitor.progress["note"].startswith(note)
-
-
-def test_stopped_before_the_first_epoch():
-    monitor, run = TrainingMonitor(), FakeRun()
-    monitor.on_start(run)
-    run.finish(monitor, "stopped", "stopped in epoch 1")
-    assert monitor.progress["note"] == "Stopped in epoch 1. No epoch was finished, so nothing was saved."
-    assert monitor.figure_png() == b""
-
-
-def test_trouble_with_showing_does_not_end_a_training():
-    monitor, run = TrainingMonitor(interval=0), FakeRun(epochs=1, steps=2, pause=0)
-    run.palette = PALETTE[:2]  # too few colours for the predictions
-    assert run.train(monitor).state == "finished"
-    assert monitor.error.startswith("SegnbError: Labels run from 0 to 7, but the palette has 2 colours")
-
-
-def test_final_picture_replaces_the_first_in_the_notebook(monkeypatch):
-    shown = []
-
-    class Handle:
-        def update(self, widget):
-            shown.append(("update", widget._repr_mimebundle_()[0].keys()))
-
-    def display(widget, display_id):
-        shown.append((display_id, widget._repr_mimebundle_()[0].keys()))
-        return Handle()
-
-    kernel = types.SimpleNamespace(kernel_info={})
-    monkeypatch.setattr("IPython.get_ipython", lambda: types.SimpleNamespace(kernel=kernel, user_ns={}))
-    monkeypatch.setattr("IPython.display.display", display)
-    FakeRun(epochs=1, steps=2, pause=0).train(TrainingMonitor())
-    (first, before), (second, after) = shown
-    assert (first, second) == (True, "update")
-    assert "image/png" not in before  # nothing to see before the first epoch
-    assert {"image/png", "text/html", "application/vnd.jupyter.widget-view+json"} <= after
 
 
 # Viewer
@@ -266,13 +131,13 @@ def test_a_large_photo_with_masks_stays_within_its_budget():
 
 
 def test_larger_pictures_are_reduced_together_with_their_labels():
-    image, labels = np.zeros((1000, 2048, 1), np.uint8), np.zeros((1000, 2048), np.uint8)
-    labels[:, 1024:] = 7
+    image, labels = np.zeros((4000, 8192, 1), np.uint8), np.zeros((4000, 8192), np.uint8)
+    labels[:, 4096:] = 7
     payload = MaskViewer([item(image=image, labels=labels)], LABELS, PALETTE).payload(0)
-    assert (payload["width"], payload["height"]) == (2048, 1000)
+    assert (payload["width"], payload["height"]) == (8192, 4000)
     small = decoded(payload["truth"])
-    assert decoded(payload["image"]).shape[:2] == small.shape == (500, 1024)
-    assert (np.unique(small[:, :512]), np.unique(small[:, 512:])) == (0, 7)
+    assert decoded(payload["image"]).shape[:2] == small.shape == (2000, 4096)
+    assert (np.unique(small[:, :2048]), np.unique(small[:, 2048:])) == (0, 7)
 
 
 def test_dataset_is_read_when_looked_at():

@@ -1,9 +1,27 @@
-"""Tools that live in a notebook's output: watch a model train, look through pictures and masks."""
+"""Tools that live in a notebook's output: look through data, augment it, watch a model train, paint masks.
+
+`Builder`, `Inspector` and `Painter` are handed what they show; `segnb.build`, `segnb.inspect` and `segnb.paint`, in
+`segnb.tools`, join them to models.
+"""
 
 from __future__ import annotations
 
+from segnb.widgets.augmenter import Augmenter, augment
 from segnb.widgets.base import stopping
+from segnb.widgets.builder import Builder
+from segnb.widgets.inspector import Inspector
 from segnb.widgets.monitor import TrainingMonitor
+from segnb.widgets.painter import Painter
 from segnb.widgets.viewer import MaskViewer, explore
 
-__all__ = ["MaskViewer", "TrainingMonitor", "explore", "stopping"]
+__all__ = [
+    "Augmenter",
+    "Builder",
+    "Inspector",
+    "MaskViewer",
+    "Painter",
+    "TrainingMonitor",
+    "augment",
+    "explore",
+    "stopping",
+]

@@ -1,6 +1,7 @@
 """What every segnb widget shares: its files, its messages, its errors and its picture for places without a kernel.
 
     Python ── traits (text, numbers, base64 pictures) ──▶ JavaScript     state: survives a reload of the page
+    Python ◀── {"type": "set", "values": {...}} ───────── JavaScript     what was clicked; answered by "done"
     Python ◀── {"type": "stop"} and the like ─────────── JavaScript     commands: run even while a cell is busy
     Python ── figure_png() ──▶ image/png and text/html                   GitHub, nbviewer, nbconvert
 
@@ -13,13 +14,16 @@ import base64
 import html
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anywidget
 import traitlets
 from PIL import Image
 
+from segnb.errors import SegnbError
+
 FOLDER = Path(__file__).parent
+HINT = "Run this cell in JupyterLab, Notebook, VS Code or Colab to use it."  # where only the picture is shown
 
 
 def stopping() -> str:
@@ -58,8 +62,12 @@ def data_url(picture: bytes, kind: str) -> str:
 class SegnbWidget(anywidget.AnyWidget):
     """A widget that loads ``<module>.js`` and ``<module>.css`` beside it and shows its errors instead of hiding them.
 
-    A subclass gives ``describe()`` and ``figure_png()``, and answers the browser in ``on_command``.
+    A subclass gives ``describe()``, ``figure_png()`` and ``as_code()``, names in ``settable`` the traits that a click may
+    change, and answers other messages of the browser in ``on_command``.
     """
+
+    settable: ClassVar[tuple[str, ...]] = ()
+    scripts: ClassVar[tuple[str, ...]] = ("shared",)  # put before the widget's own; "stage" shows pictures
 
     _ipython_display_ = None  # ipywidgets 7 would show itself through this and skip the picture below
 
@@ -70,8 +78,10 @@ class SegnbWidget(anywidget.AnyWidget):
         stem = cls.__module__.rpartition(".")[2]
         own = "_esm" not in cls.__dict__  # anywidget makes a subclass for each instance, with _esm as a trait
         if own and cls.__module__.startswith(__package__) and (FOLDER / f"{stem}.js").exists():
-            cls._esm = "\n".join((FOLDER / f"{name}.js").read_text("utf-8") for name in ("shared", stem))
-            cls._css = "\n".join((FOLDER / f"{name}.css").read_text("utf-8") for name in ("shared", stem))
+            scripts = [FOLDER / f"{name}.js" for name in (*cls.scripts, stem)]
+            styles = [path.with_suffix(".css") for path in scripts if path.with_suffix(".css").exists()]
+            cls._esm = "\n".join(path.read_text("utf-8") for path in scripts)
+            cls._css = "\n".join(path.read_text("utf-8") for path in styles)
         super().__init_subclass__(**kwargs)
 
     def __init__(self, **kwargs: Any) -> None:
@@ -94,6 +104,14 @@ class SegnbWidget(anywidget.AnyWidget):
         """
         return b""
 
+    def as_code(self) -> str:
+        """Write what was clicked as Python code, for the button "Copy as code".
+
+        Returns:
+            Lines that can be pasted into a cell.
+        """
+        return ""
+
     def on_command(self, message: dict[str, Any]) -> None:
         """Answer a message of the browser; on ipykernel 7 this runs on another thread while a cell is busy.
 
@@ -107,15 +125,34 @@ class SegnbWidget(anywidget.AnyWidget):
         Args:
             problem: what was raised.
         """
+        self.error = ""  # the same problem a second time must reach the page, too
         self.error = f"{type(problem).__name__}: {problem}"
 
     def _receive(self, _widget: Any, message: dict[str, Any], _buffers: Any) -> None:
         try:
-            if message.get("type") == "ready":
+            if message.get("type") == "set":
+                self._set(message["values"])
+            elif message.get("type") == "code":
+                self.send({"type": "code", "text": self.as_code()})
+            elif message.get("type") == "ready":
                 self.send({"type": "alive"})  # tells a view that commands get through, busy cell or not
-            self.on_command(message)
+            else:
+                self.on_command(message)
         except Exception as problem:
             self.show_error(problem)
+
+    def _set(self, values: dict[str, Any]) -> None:
+        """Take over what was clicked; the browser waits for "done" and then follows the traits as they stand."""
+        try:
+            self._take(values)
+        finally:
+            self.send({"type": "done"})
+
+    def _take(self, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            if name not in self.settable:
+                raise SegnbError(f"{name!r} cannot be set from the page; these can: {', '.join(self.settable)}")
+            setattr(self, name, value)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         bundle = super()._repr_mimebundle_(**kwargs)
@@ -123,11 +160,14 @@ class SegnbWidget(anywidget.AnyWidget):
             return None
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})  # ipywidgets: a dict, anywidget: a pair
         picture = self.figure_png()
+        alternative = html.escape(self.describe(), quote=True)
+        data["text/plain"] = f"{self.describe().rstrip('.')}. {HINT}"
+        data["text/html"] = f"<p>{alternative.rstrip('.')}. {HINT}</p>"
         if picture:
-            alternative = html.escape(self.describe(), quote=True)
             small, smaller = _compress(picture)
+            source = data_url(smaller, "webp")
             data["image/png"] = base64.b64encode(small).decode("ascii")
-            data["text/html"] = f'<img alt="{alternative}" style="max-width:100%" src="{data_url(smaller, "webp")}">'
+            data["text/html"] = f'<img alt="{alternative}" style="max-width:100%" src="{source}"><p>{HINT}</p>'
         return data, metadata
 
     def __repr__(self) -> str:

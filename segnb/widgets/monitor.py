@@ -1,102 +1,100 @@
-"""TrainingMonitor: curves, predictions and the Stop button of a running training.
+"""TrainingMonitor: curves, predictions and the Stop button of a training, while it runs and long after.
 
     Run ── on_start, on_step, on_epoch, on_end ──▶ TrainingMonitor ── traits, at most 4 times a second ──▶ browser
-    Run ◀── stop(), pause(), resume() ─────────── TrainingMonitor ◀── button pressed ───────────────────── browser
+    Run ◀── stop(), finish(), pause(), resume() ── TrainingMonitor ◀── button pressed ───────────────────── browser
+                                                     │      ▲
+                              after each epoch       ▼      │  from_folder
+                                       runs/…/monitor/, notes.txt
 
-The losses of a long training are thinned as they come, so an update is as small after a day as after a minute.
+What is only looked at (epochs of the film, classes, runs to compare with) is in the browser already; the
+kernel is told, not asked.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import traitlets
-from PIL import Image
 
-from segnb import draw
-from segnb.widgets.base import SegnbWidget, data_url, stopping
+from segnb.errors import SegnbError
+from segnb.widgets import monitor_folder as folders
+from segnb.widgets.base import stopping
+from segnb.widgets.monitor_code import run_code
+from segnb.widgets.monitor_comparison import comparison, earlier_runs, with_own_names
+from segnb.widgets.monitor_film import Film
+from segnb.widgets.monitor_series import StepSeries, row
+from segnb.widgets.monitor_traits import MonitorTraits
+from segnb.widgets.monitor_words import note, picture, progress
 
 INTERVAL = 0.25  # seconds between updates; each costs about 2 ms of the training's time
-POINTS = 400  # of the loss curve, at most
-THUMBNAIL = 224  # pixels of the longer side of a preview
-PREVIEWS = 4
 BUSY = ("running", "paused")
+COMMANDS = ("stop", "finish", "pause", "resume")
+SHOWN_CLASSES = 12  # curves that are drawn to begin with
+FRAMES_AT_ONCE = 40  # epochs of the film in one message
 
 
-class Thinned:
-    """A growing series kept at no more than ``limit`` points: each is the mean of ``every`` values in a row.
-
-    Args:
-        limit: how many points to keep; an even number.
-    """
-
-    def __init__(self, limit: int = POINTS) -> None:
-        self.limit = limit
-        self.every = 1
-        self.count = 0  # values seen
-        self._sums: list[float] = []
-
-    def extend(self, values: Iterable[float]) -> None:
-        """Take values at the end of the series; when there are too many points, neighbours are merged.
-
-        Args:
-            values: the new ones.
-        """
-        for value in values:
-            if self.count % self.every:
-                self._sums[-1] += value
-            else:
-                if len(self._sums) == self.limit:
-                    self._sums = [a + b for a, b in zip(self._sums[::2], self._sums[1::2], strict=True)]
-                    self.every *= 2
-                self._sums.append(value)
-            self.count += 1
-
-    def points(self) -> list[float | None]:
-        """Read the series.
-
-        Returns:
-            The means, at most ``limit``; None where a value was not finite.
-        """
-        last = self.count - self.every * (len(self._sums) - 1)  # values in the last point, which may not be full
-        sizes = [self.every] * (len(self._sums) - 1) + [last]
-        return [_number(total / size) for total, size in zip(self._sums, sizes, strict=False)]
-
-
-class TrainingMonitor(SegnbWidget):
+class TrainingMonitor(MonitorTraits):
     """Shows a training while it runs: a callback of `segnb.fit`, which makes one by itself in a notebook.
 
-    Curves of loss and mean IoU, IoU of each class, time left, predictions on a few validation pictures, and buttons to
-    pause and stop. Saved notebooks keep the final curves as a picture.
+    Curves of loss, mean IoU, IoU of each class, learning rate and speed; earlier runs behind them; a film of the predictions on
+    a few validation pictures; notes; and buttons to pause, finish and stop. Saved notebooks keep the final curves as a picture,
+    and `from_folder` shows the run again.
 
     Args:
         interval: least seconds between two updates of the browser.
+
+    Example:
+        >>> monitor = TrainingMonitor.from_folder("runs/unet-resnet34-1a2b3c")
+        >>> monitor.compare("runs/fpn-resnet34-4d5e6f").note("the smaller one is enough")
     """
 
-    progress = traitlets.Dict().tag(sync=True)
-    losses = traitlets.Dict().tag(sync=True)
-    history = traitlets.List().tag(sync=True)
-    iou = traitlets.List().tag(sync=True)
-    label_names = traitlets.List().tag(sync=True)
-    palette = traitlets.List().tag(sync=True)
-    examples = traitlets.List().tag(sync=True)  # photo and truth of each preview, sent once
-    predictions = traitlets.List().tag(sync=True)  # their predictions, sent after each epoch
-    stop_with = traitlets.Unicode("interrupt").tag(sync=True)
-
     def __init__(self, interval: float = INTERVAL) -> None:
+        self._run: Any = None
         super().__init__(stop_with=stopping())
         self.interval = interval
         self._lock = threading.Lock()  # a button's thread and the training loop both send
-        self._run: Any = None
         self._shown: Any = None
         self._last = -math.inf
-        self._curve = Thinned()
+        self._series: StepSeries | None = None
+        self._film = Film(Path())
+        self._code = ""
+
+    @classmethod
+    def from_folder(cls, run: Any) -> TrainingMonitor:
+        """Show a run that has ended, or that was cut off, from what is in its folder; nothing is trained.
+
+        Args:
+            run: the folder, or the `segnb.train.Run` itself.
+
+        Returns:
+            A monitor with all curves, the film and the notes; the last expression of a cell shows it. Curves by step and the film
+            are there if a monitor watched the training, as in every notebook.
+
+        Raises:
+            SegnbError: there is no run, or a file in the folder is damaged.
+        """
+        if not isinstance(run, (str, Path)) and not hasattr(run, "history"):
+            raise SegnbError(f"from_folder was given {type(run).__name__}: give the folder of a run, or a Run.")
+        monitor = cls()
+        found = run if hasattr(run, "history") else folders.read_run(Path(run).expanduser())
+        monitor._begin(found)
+        monitor._read_texts(found)
+        record = folders.read_record(Path(found.path))
+        if record is not None:
+            monitor._code = record["code"]
+            monitor.losses, monitor.rates = record["losses"], record["rates"]
+        elif hasattr(found, "losses"):
+            monitor.losses = StepSeries(found).read_losses(found)
+        monitor._film.read(len(found.history))
+        monitor._update_scores(found)
+        monitor._send_film()
+        return monitor
 
     # What the training calls
 
@@ -106,30 +104,32 @@ class TrainingMonitor(SegnbWidget):
         Args:
             run: the run to watch.
         """
-        self._run, self._curve = run, Thinned()
-        self.error = ""
-        self.label_names = [str(name) for name in run.label_names]
-        self.palette = np.asarray(run.palette).tolist()
-        self.examples, self.predictions = [], []
+        self._begin(run)
+        self._series = StepSeries(run)
+        self._try(self._read_texts, run)
+        self._try(self._open_folder, run)
         self._update(run)
         self._show()
 
     def on_step(self, run: Any) -> None:
-        """Update the curve and the progress, unless the last update was just now; a change of state is always sent.
+        """Update the curves and the progress, unless the last update was just now; a change of state is always sent.
 
         Args:
             run: the run to watch.
         """
+        self._series.add(run)
         if time.monotonic() - self._last >= self.interval or run.state != self.progress.get("state"):
             self._update(run)
 
     def on_epoch(self, run: Any) -> None:
-        """Show the new scores and predictions; called after each validation.
+        """Show the new scores and predictions, and put them into the run's folder; called after each validation.
 
         Args:
             run: the run to watch.
         """
-        self._update(run, pictures=True)
+        self._update(run)
+        self._try(self._keep, run)
+        self._series.rest(run)
 
     def on_end(self, run: Any) -> None:
         """Show how training ended, and put the final curves into the saved notebook.
@@ -137,26 +137,74 @@ class TrainingMonitor(SegnbWidget):
         Args:
             run: the run to watch.
         """
-        self._update(run, pictures=True)
+        self._update(run)
+        self._try(self._keep, run)
         if self._shown is not None:
             self._shown.update(self)
 
-    # What the buttons call
+    # What can be clicked, and called
 
     def on_command(self, message: dict[str, Any]) -> None:
         """Do what a button says; the run only sets a flag, which its loop reads after the current step.
 
         Args:
-            message: ``{"type": "stop" | "pause" | "resume"}``, or ``"look"`` to ask what has become of it: a loop that
-                waits calls nobody.
+            message: ``{"type": "stop" | "finish" | "pause" | "resume"}``; ``"look"`` asks what has become of it, since a
+                loop that waits calls nobody; ``"film"`` asks for the frames that were sent before the page was open.
         """
         command = message.get("type")
+        if command == "film":
+            with self._lock:
+                frames = [(str(epoch), texts) for epoch, texts in self._film.frames.items()]
+            for first in range(0, len(frames), FRAMES_AT_ONCE):
+                self.send({"type": "film", "frames": dict(frames[first : first + FRAMES_AT_ONCE])})
         if self._run is None or self._run.state not in BUSY:
             return
-        if command in ("stop", "pause", "resume"):
+        if command in COMMANDS:
             getattr(self._run, command)()
         if command == "look" and self._run.state != self.progress.get("state"):
             self._update(self._run)
+
+    def compare(self, *runs: Any) -> TrainingMonitor:
+        """Draw the curves of other runs behind those of this one; without arguments, of none.
+
+        Args:
+            runs: `segnb.train.Run` objects or folders of runs. Those beside this run's folder are in the monitor's list anyway.
+
+        Returns:
+            The monitor.
+
+        Raises:
+            SegnbError: there is no run.
+        """
+        found = [comparison(run) for run in runs]
+        paths = {run["path"] for run in found}
+        self.earlier = with_own_names([*found, *(run for run in self.earlier if run["path"] not in paths)])
+        self.compared = [run["name"] for run in self.earlier if run["path"] in paths]
+        return self
+
+    def note(self, text: str) -> TrainingMonitor:
+        """Add a line to the notes.
+
+        Args:
+            text: what is to be remembered about the run; it is kept in the run's folder.
+
+        Returns:
+            The monitor.
+        """
+        self.notes = f"{self.notes.rstrip()}\n{text}".lstrip("\n")
+        return self
+
+    def as_code(self) -> str:
+        """Write the code that makes such a run, and what was chosen to be compared with it."""
+        lines = [self._code or "# Nothing is known about this run but its scores."]
+        if self.compared and self._run is not None:
+            chosen = [run["path"] for run in self.earlier if run["name"] in self.compared]
+            lines += [
+                "",
+                "from segnb.widgets import TrainingMonitor",
+                f"TrainingMonitor.from_folder({str(self._run.path)!r}).compare({', '.join(map(repr, chosen))})",
+            ]
+        return "\n".join(lines)
 
     # What is seen
 
@@ -164,7 +212,7 @@ class TrainingMonitor(SegnbWidget):
         """Say how far training is and what it reached."""
         if self._run is None:
             return "TrainingMonitor: nothing to show before training starts"
-        return f"Training of {self._run.epochs} epochs: {_note(self._run) or self._run.state}"
+        return f"Training of {self._run.epochs} epochs: {note(self._run) or self._run.state}"
 
     def figure_png(self) -> bytes:
         """Draw the curves, and under them the predictions of the last epoch.
@@ -172,15 +220,70 @@ class TrainingMonitor(SegnbWidget):
         Returns:
             The bytes of a PNG file; ``b""`` before the first epoch has ended.
         """
-        run = self._run
-        if run is None or not run.history:
+        if self._run is None or not self._run.history:
             return b""
-        pictures = [draw.png_bytes(draw.curves(run.history), dpi=80)]
-        if run.preview:
-            items = [(*pair, "") for pair in run.preview[:2]]
-            sheet = draw.contact_sheet(items, np.asarray(run.palette), self.label_names)
-            pictures.append(draw.png_bytes(sheet, dpi=80))
-        return _stack(pictures)
+        return picture(self._run, self._film.last_frame()[:2])
+
+    @traitlets.observe("notes")
+    def _write_notes(self, _change: dict[str, Any]) -> None:
+        path = Path() if self._run is None else Path(self._run.path)
+        if self._run is not None and path.is_dir() and folders.read_notes(path).rstrip() != self.notes.rstrip():
+            folders.write_notes(path, self.notes)
+
+    def _begin(self, run: Any) -> None:
+        """Show another run: nothing of the one before is left."""
+        if self._run is not None:
+            self._run, self.notes = None, ""
+        self.error = ""
+        self.label_names = [str(name) for name in run.label_names]
+        self.palette = np.asarray(run.palette).tolist()
+        self.shown_classes = list(range(min(SHOWN_CLASSES, len(self.label_names))))
+        self._film, self._code = Film(Path(run.path)), ""
+        self.film_epoch, self.film_picture, self.playing = 0, 0, False
+        self.examples, self.film_epochs, self.latest = [], [], {}
+        self.losses, self.rates, self.history = {}, {}, []
+        self._run = run
+
+    def _read_texts(self, run: Any) -> None:
+        """Read what the folder says about the run and those beside it; what was noted and chosen before stays."""
+        self.earlier = with_own_names([*self._chosen(), *earlier_runs(Path(run.path))])
+        found = folders.read_notes(Path(run.path))
+        self.notes = "\n".join(text for text in (found.rstrip(), self.notes) if text)
+
+    def _chosen(self) -> list[dict[str, Any]]:
+        """Runs that were given to `compare` before the start."""
+        return [run for run in self.earlier if run["name"] in self.compared]
+
+    def _open_folder(self, run: Any) -> None:
+        """Go on with the film of an earlier part of the run, or make place for a new one."""
+        if run.history:
+            self._film.read(len(run.history))
+            self._send_film()
+        else:
+            self._film.clear()
+        self._code = run_code(run)
+        self._write_record(run)
+
+    def _keep(self, run: Any) -> None:
+        """Put the new predictions into the film, and all of it into the folder."""
+        epoch = len(run.history)
+        if run.preview and epoch and epoch not in self._film.frames:
+            with self._lock:
+                self._film.add(epoch, run.preview, len(run.palette))
+            self._send_film()
+        self._write_record(run)
+
+    def _write_record(self, run: Any) -> None:
+        if Path(run.path).is_dir():
+            folders.write_record(run, self.losses, self.rates, self._code)
+
+    def _send_film(self) -> None:
+        film = self._film
+        with self.hold_sync():
+            self.examples, self.film_epochs = film.examples, sorted(film.frames)
+            if film.frames:
+                newest = max(film.frames)
+                self.latest = {"epoch": newest, "frames": film.frames[newest]}
 
     def _show(self) -> None:
         """Display the widget if this is a notebook; in a plain Python there is nowhere to show it."""
@@ -190,101 +293,24 @@ class TrainingMonitor(SegnbWidget):
         if getattr(get_ipython(), "kernel", None) is not None:
             self._shown = display(self, display_id=True)
 
-    def _update(self, run: Any, pictures: bool = False) -> None:
-        """Send what changed. Trouble with showing must never end a training: it is shown instead."""
+    def _update(self, run: Any) -> None:
+        """Send what changed."""
+        with self._lock, self.hold_sync():
+            self._last = time.monotonic()
+            self._try(self._update_steps, run)
+            self._try(self._update_scores, run)
+
+    def _update_steps(self, run: Any) -> None:
+        self.losses, self.rates = self._series.read_losses(run), self._series.read_rates(run)
+
+    def _update_scores(self, run: Any) -> None:
+        if len(self.history) != len(run.history):
+            self.history = [row(epoch) for epoch in run.history]
+        self.progress = progress(run)
+
+    def _try(self, action: Callable[[Any], None], run: Any) -> None:
+        """Trouble with showing must never end a training: it is shown instead."""
         try:
-            with self._lock, self.hold_sync():
-                self._last = time.monotonic()
-                if len(run.losses) < self._curve.count:  # memory ran out, and the run started again
-                    self._curve = Thinned()
-                self._curve.extend(run.losses[self._curve.count :])
-                self.losses = {"every": self._curve.every, "values": self._curve.points()}
-                self.history = [_row(epoch) for epoch in run.history]
-                self.iou = [_number(score) for score in run.history[-1]["iou"]] if run.history else []
-                self.progress = _progress(run)
-                if pictures:
-                    self._update_pictures(run)
+            action(run)
         except Exception as problem:
             self.show_error(problem)
-
-    def _update_pictures(self, run: Any) -> None:
-        preview = run.preview[:PREVIEWS]
-        colours = np.asarray(run.palette)
-        if len(self.examples) != len(preview):
-            self.examples = [
-                {
-                    "image": _thumbnail(draw.as_rgb(image)),
-                    "truth": _thumbnail(draw.overlay(image, labels, colours, 0.65)),
-                }
-                for image, labels, _ in preview
-            ]
-        self.predictions = [
-            _thumbnail(draw.overlay(image, prediction, colours, 0.65)) for image, _, prediction in preview
-        ]
-
-
-def _progress(run: Any) -> dict[str, Any]:
-    """The numbers of the header, and the sentence below it."""
-    return {
-        "state": run.state,
-        "epoch": run.epoch,
-        "epochs": run.epochs,
-        "step": run.step,
-        "steps": run.steps,
-        "seconds": _number(run.seconds),
-        "remaining": _number(run.remaining),
-        "note": _note(run),
-    }
-
-
-def _note(run: Any) -> str:
-    """One sentence about how training stands or ended, read aloud by screen readers when it changes."""
-    best = ""
-    if run.best:
-        score = run.best.get(run.monitor, math.nan)
-        name = "mIoU" if run.monitor == "miou" else run.monitor
-        best = f"Best {name} {score:.3f} in epoch {run.best['epoch']}"
-    if run.state == "running":
-        return f"{best} so far." if best else ""
-    if run.state == "paused":
-        return "Paused: press Resume to go on." + (f" {best} so far." if best else "")
-    saved = f"{best}, saved in {run.path}." if best else "No epoch was finished, so nothing was saved."
-    ending, message = run.state.capitalize(), run.message.rstrip(".")
-    if not message.startswith(run.state):
-        return f"{ending}: {message}. {saved}" if message else f"{ending}. {saved}"
-    return f"{ending}{message[len(run.state) :]}. {saved}"
-
-
-def _row(epoch: dict[str, Any]) -> dict[str, float | None]:
-    """One epoch as the charts need it."""
-    return {key: _number(epoch.get(key)) for key in ("epoch", "train_loss", "valid_loss", "miou")}
-
-
-def _number(value: float | None) -> float | None:
-    """Round for the wire; JSON knows no NaN."""
-    if value is None or not math.isfinite(value):
-        return None
-    return float(f"{float(value):.5g}")
-
-
-def _thumbnail(picture: np.ndarray) -> str:
-    """(H, W, 3) uint8 -> a small JPEG as a data URL."""
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    file = io.BytesIO()
-    image.save(file, format="JPEG", quality=85, subsampling=0)  # full colour resolution: edges of classes stay sharp
-    return data_url(file.getvalue(), "jpeg")
-
-
-def _stack(pictures: list[bytes]) -> bytes:
-    """Put PNG files under each other on white."""
-    images = [Image.open(io.BytesIO(picture)) for picture in pictures]
-    width = max(image.width for image in images)
-    page = Image.new("RGB", (width, sum(image.height for image in images)), "white")
-    top = 0
-    for image in images:
-        page.paste(image, ((width - image.width) // 2, top))
-        top += image.height
-    file = io.BytesIO()
-    page.save(file, format="PNG")
-    return file.getvalue()

@@ -1,73 +1,137 @@
-"""MaskViewer: look through pictures with their masks and predictions.
+"""MaskViewer: a gallery of pictures with their masks and predictions, and each of them down to single pixels.
 
-Python sends each picture once, as a JPEG and label PNGs; opacity, classes, swipe and the map of errors are drawn in the
-browser and never ask the kernel. The first pictures travel with the widget, so that they also show while the kernel is
-busy; the others are fetched when they are looked at.
+    names, first pictures ── with the widget ──▶ shown at once, even while the kernel is busy
+    thumbnails and facts ─── a few at a time ──▶ gallery; filtered and sorted in the browser
+    a picture ────────────── when it is opened ▶ JPEG and label PNGs; opacity, classes, outlines, swipe: in the browser
+
+Every control is a trait with the same effect in Python, and `MaskViewer.found` is what the gallery shows.
 """
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
-import traitlets
-from PIL import Image
 
 from segnb import draw
 from segnb.errors import SegnbError
-from segnb.widgets.base import SegnbWidget
+from segnb.widgets.facts import count_pixels
+from segnb.widgets.flags import Flags, default_path
+from segnb.widgets.gallery import Arrays, Gallery, Wish, select
+from segnb.widgets.items import DatasetItems, PredictionItems, arrays_of, names_of
+from segnb.widgets.pictures import label_map, photo
+from segnb.widgets.viewer_state import ViewerState
+from segnb.widgets.viewing_code import viewing_code
 
-LONGEST = 1024  # pixels of the longer side; larger pictures are shown reduced
-PHOTO_BUDGET = 256 * 1024  # characters of one photo
-FIRST_BUDGET = 300 * 1024  # characters that travel with the widget
+FIRST_BUDGET = 300 * 1024  # characters of pictures that travel with the widget
 FIRST = 8  # pictures that travel with the widget, at most
+SECONDS = 0.1  # that the kernel spends on one request for thumbnails or facts
 
 
-class MaskViewer(SegnbWidget):
-    """Shows pictures with masks and predictions: opacity, classes, swipe between two layers, map of errors.
+class MaskViewer(ViewerState):
+    """Shows pictures with masks and predictions: a gallery, and one picture with its layers.
+
+    Every control is a trait, see `ViewerState`. Flags mark pictures by name; they are kept in a JSON file, so that they are
+    there again after a restart of the kernel.
 
     Args:
         items: a sequence; each item is a mapping or an object with ``image`` (H, W) or (H, W, C) uint8, and if known
-            ``labels`` (the true mask, (H, W) integers, 255 ignored), ``prediction`` (the same) and ``name``.
-        class_names: one name for each label.
+            ``labels`` (the true mask, (H, W) integers, 255 ignored), ``prediction`` (the same) and ``name``. If the
+            sequence has a list ``names``, its items are only read when they are looked at.
+        class_names: one name for each label, at most 255.
         palette: (n, 3) uint8, one colour for each label.
+        flags: the file that keeps the flags; by default one in ``flags/`` under the working directory, see `flags_path`.
+        source: what the items stand for, for "Copy as code"; by default the items.
 
     Raises:
-        SegnbError: there are no items, colours and names differ in number, or the first item does not fit.
+        SegnbError: there are no items, colours and names differ in number, the first item does not fit, or the file of
+            flags holds something else.
     """
 
-    count = traitlets.Int().tag(sync=True)
-    class_names = traitlets.List().tag(sync=True)
-    palette = traitlets.List().tag(sync=True)
-    pictures = traitlets.List().tag(sync=True)  # the first ones
+    scripts: ClassVar[tuple[str, ...]] = (
+        "shared",
+        "stage",
+        "viewer_layers",
+        "gallery",
+        "viewer_filters",
+        "viewer_picture",
+    )
 
-    def __init__(self, items: Sequence[Any], class_names: Sequence[str], palette: np.ndarray) -> None:
+    def __init__(
+        self,
+        items: Sequence[Any],
+        class_names: Sequence[str],
+        palette: np.ndarray,
+        flags: str | Path | None = None,
+        source: Any = None,
+    ) -> None:
         if len(items) == 0:
             raise SegnbError("There are no pictures to show: give at least one")
         if len(class_names) != len(palette):
             raise SegnbError(
                 f"{len(palette)} colours for {len(class_names)} class names: give one colour for each name"
             )
-        self._items = items
-        self._colours = np.asarray(palette)
+        if len(class_names) > draw.IGNORE:
+            raise SegnbError(f"{len(class_names)} classes: a mask has at most 255, labels 0 to 254 (255 is ignored)")
+        self._items, self._colours = items, np.asarray(palette)
+        self._source = items if source is None else source
+        self._gallery = Gallery(self._read)
+        names, classes = names_of(items), [str(name) for name in class_names]
+        self._given_flags = flags
+        self._flags = Flags(default_path(self._source, names) if flags is None else flags)
+        flagged = set(self._flags.read())
+        self.names, self.class_names = names, classes
+        pictures = list(self._first_pictures())
         super().__init__(
-            count=len(items),
-            class_names=[str(name) for name in class_names],
             palette=self._colours.tolist(),
-            pictures=list(self._first_pictures()),
+            pictures=pictures,
+            layer=next(layer for layer in ("prediction", "truth", "image") if pictures[0][layer]).replace(
+                "image", "photo"
+            ),
+            shown=[name for name in classes if name.lower() != "background"],  # it would cover the whole picture
+            flagged=[name for name in names if name in flagged],
         )
+        self._initial = {name: getattr(self, name) for name in self.settable if name != "flagged"}
+        self.observe(self._save_flags, "flagged")
+
+    @property
+    def found(self) -> list[int]:
+        """Indexes of the pictures that pass the filters, in the order of the gallery.
+
+        Pictures that nobody has looked at yet are read if a filter or the order needs what is in them.
+        """
+        return select(self.names, set(self.flagged), self._gallery.facts, self._wish())
+
+    @property
+    def class_pixels(self) -> dict[str, int]:
+        """Pixels of each class in the pictures of `found`, which are read for it."""
+        facts = [self._gallery.facts(index) for index in self.found]
+        return {name: sum(one.pixels.get(label, 0) for one in facts) for label, name in enumerate(self.class_names)}
+
+    @property
+    def flags_path(self) -> Path:
+        """The file that keeps the flags; it is made with the first flag."""
+        return self._flags.path
 
     def on_command(self, message: dict[str, Any]) -> None:
-        """Send a picture that the browser asks for.
+        """Answer what the browser asks for.
 
         Args:
-            message: ``{"type": "picture", "index": i}``.
+            message: ``{"type": "picture", "index": i}``, ``{"type": "thumbnails", "indexes": [i, ...]}`` or
+                ``{"type": "survey", "first": i}``.
         """
-        if message.get("type") == "picture":
+        kind = message.get("type")
+        if kind == "picture":
             self.send({"type": "picture", **self.payload(int(message["index"]))})
+        elif kind == "thumbnails":
+            records = self._gallery.thumbnails([int(index) for index in message["indexes"]], SECONDS)
+            self.send({"type": "records", "records": records})
+        elif kind == "survey":
+            records = self._gallery.survey(int(message["first"]), self.count, SECONDS)
+            self.send({"type": "records", "records": records})
 
     def payload(self, index: int) -> dict[str, Any]:
         """Encode one picture for the browser.
@@ -76,23 +140,32 @@ class MaskViewer(SegnbWidget):
             index: which, from 0.
 
         Returns:
-            ``index``, ``name``, ``width`` and ``height`` in pixels of the original, and base64 text: ``image`` (JPEG),
-            ``truth`` and ``prediction`` (grey PNGs whose grey values are labels, or None).
+            ``index``, ``name``, ``width`` and ``height`` in pixels of the original, base64 text ``image`` (JPEG), ``truth``
+            and ``prediction`` (grey PNGs whose grey values are labels, or None), and ``counts``: pixels of each label in
+            ``truth`` and ``prediction``, and in ``errors`` the wrong ones of each true label.
 
         Raises:
             SegnbError: the item cannot be shown; the message names it.
         """
-        image, truth, prediction, name = self._read(index)
-        height, width = image.shape[:2]
+        image, truth, prediction = self._read(index)
+        layers = {"truth": truth, "prediction": prediction}
+        counts = {name: labels for name, labels in layers.items() if labels is not None}
+        if len(counts) == 2:
+            counts["errors"] = np.where(truth == prediction, np.uint8(draw.IGNORE), truth)
         return {
             "index": index,
-            "name": name,
-            "width": width,
-            "height": height,
-            "image": _photo(image),
-            "truth": _labels(truth),
-            "prediction": _labels(prediction),
+            "name": self.names[index],
+            "width": image.shape[1],
+            "height": image.shape[0],
+            "image": photo(image),
+            **{name: None if labels is None else label_map(labels) for name, labels in layers.items()},
+            "counts": {name: count_pixels(labels)[: len(self._colours)].tolist() for name, labels in counts.items()},
         }
+
+    def as_code(self) -> str:
+        """Write what was clicked as code: the settings, the pictures found and the pictures flagged."""
+        changed = {name: getattr(self, name) for name in self._initial if getattr(self, name) != self._initial[name]}
+        return viewing_code(self._source, self._given_flags, changed, self.filters, self.flagged)
 
     def describe(self) -> str:
         """Say what is shown."""
@@ -105,7 +178,10 @@ class MaskViewer(SegnbWidget):
         Returns:
             The bytes of a PNG file.
         """
-        items = [self._read(index) for index in range(min(4, self.count))]
+        items = []
+        for index in range(min(4, self.count)):
+            with contextlib.suppress(Exception):  # one that cannot be read is told of in the gallery
+                items.append((*self._read(index), self.names[index]))
         if any(prediction is not None for _, _, prediction, _ in items):
             items = items[:2]
         return draw.png_bytes(draw.contact_sheet(items, self._colours, self.class_names), dpi=80)
@@ -114,128 +190,54 @@ class MaskViewer(SegnbWidget):
         """Payloads of the first pictures, one at least, as many as are small enough to travel with the widget."""
         left = FIRST_BUDGET
         for index in range(min(FIRST, len(self._items))):
-            payload = self.payload(index)
+            try:
+                payload = self.payload(index)
+            except Exception:
+                if index == 0:
+                    raise
+                return  # what is wrong is told when the picture is opened
             left -= sum(len(payload[layer] or "") for layer in ("image", "truth", "prediction"))
             if index and left < 0:
                 return
             yield payload
 
-    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None, str]:
-        """The arrays of one item, checked: what does not fit is named here, not drawn wrongly in the browser."""
-        item = self._items[index]
-        image, truth, prediction, name = (_get(item, key) for key in ("image", "labels", "prediction", "name"))
-        name = str(index) if name is None else str(name)
-        if image is None:
-            raise SegnbError(f"Picture {index} has no image: an item needs .image or ['image']")
-        image = draw.as_rgb(np.asarray(image))
-        return image, self._check(truth, image, name, "mask"), self._check(prediction, image, name, "prediction"), name
+    def _read(self, index: int) -> Arrays:
+        return arrays_of(self._items[index], index, self.names[index], len(self._colours))
 
-    def _check(self, labels: Any, image: np.ndarray, name: str, kind: str) -> np.ndarray | None:
-        if labels is None:
-            return None
-        labels = np.asarray(labels)
-        if labels.shape != image.shape[:2]:
-            raise SegnbError(
-                f"The {kind} of {name!r} is {labels.shape}, its image is {image.shape[:2]} (H, W): they must be equal"
-            )
-        counted = labels[labels != draw.IGNORE]
-        if counted.size and not 0 <= counted.min() <= counted.max() < len(self._colours):
-            raise SegnbError(
-                f"The {kind} of {name!r} has labels from {counted.min()} to {counted.max()}, "
-                f"but there are {len(self._colours)} classes (0 to {len(self._colours) - 1}, 255 is ignored)"
-            )
-        return labels.astype(np.uint8)
+    def _wish(self) -> Wish:
+        chosen = [self.with_class] if self.with_class else [n for n in self.class_names if n.lower() != "background"]
+        labels = tuple(label for label, name in enumerate(self.class_names) if name in chosen)
+        bounds = tuple(self.object_pixels)
+        return Wish(self.search, labels, bool(self.with_class), bounds, self.only_flagged, self.sort, self.descending)
+
+    def _save_flags(self, change: Any) -> None:
+        old, new = change["old"], change["new"]
+        self._flags.change([name for name in new if name not in old], [name for name in old if name not in new])
 
 
-class _DatasetItems(Sequence):
-    """The items of a dataset, read when they are looked at."""
-
-    def __init__(self, data: Any) -> None:
-        self.data = data
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        image, labels = self.data.read(index)
-        return {"image": image, "labels": labels, "name": self.data.names[index]}
-
-
-class _PredictionItems(Sequence):
-    """The items of predictions, which may be read from files when they are looked at."""
-
-    def __init__(self, predictions: Sequence[Any]) -> None:
-        self.predictions = predictions
-
-    def __len__(self) -> int:
-        return len(self.predictions)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        one = self.predictions[index]
-        if not all(hasattr(one, name) for name in ("image", "labels", "label_names", "palette")):
-            raise SegnbError(
-                f"explore() was given {type(one).__name__}, but shows a SegmentationDataset, a Prediction or a "
-                "list of predictions: use segnb.SegmentationDataset.from_folder(...) or segnb.predict(model, ...)"
-            )
-        return {
-            "image": one.image,
-            "labels": getattr(one, "truth", None),
-            "prediction": one.labels,
-            "name": getattr(one, "name", None),
-        }
-
-
-def explore(source: Any) -> MaskViewer:
-    """Look through a dataset or through predictions.
+def explore(source: Any, flags: str | Path | None = None) -> MaskViewer:
+    """Look through a data set or through predictions: gallery, filters, single pixels, flags.
 
     Args:
         source: a `SegmentationDataset`, a `Prediction`, or a sequence of predictions of one model.
+        flags: the JSON file that keeps the names of flagged pictures; by default ``flags/<name>-<digits>.json`` under the
+            working directory, the same one whenever the same data are opened there.
 
     Returns:
-        A viewer; the last expression of a cell shows it.
+        A viewer; the last expression of a cell shows it. Its ``flagged`` and ``found`` tell what was picked.
 
     Raises:
-        SegnbError: the source is something else, or empty.
+        SegnbError: the source is something else, or empty; or the file holds no flags.
+
+    Example:
+        >>> viewer = segnb.explore(train)
+        >>> viewer.with_class, viewer.sort = "car", "smallest object"
+        >>> small_cars = train.subset(viewer.found[:10])
     """
     if hasattr(source, "read") and hasattr(source, "label_names"):
-        return MaskViewer(_DatasetItems(source), source.label_names, source.palette)
+        return MaskViewer(DatasetItems(source), source.label_names, source.palette, flags, source)
     predictions = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
     if len(predictions) == 0:
         raise SegnbError("explore() was given an empty list: give at least one prediction")
-    items = _PredictionItems(predictions)
-    items[0]  # refuses what is no prediction
-    return MaskViewer(items, predictions[0].label_names, predictions[0].palette)
-
-
-def _get(item: Any, key: str) -> Any:
-    return item.get(key) if isinstance(item, Mapping) else getattr(item, key, None)
-
-
-def _reduce(image: Image.Image, method: Image.Resampling) -> Image.Image:
-    """Bring the longer side down to `LONGEST`; smaller pictures stay as they are."""
-    scale = LONGEST / max(image.size)
-    if scale >= 1:
-        return image
-    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), method)
-
-
-def _photo(image: np.ndarray) -> str:
-    """(H, W, 3) uint8 -> base64 JPEG, at quality 85 or as much of it as the budget allows."""
-    picture = _reduce(Image.fromarray(np.ascontiguousarray(image)), Image.Resampling.BOX)
-    small = max(picture.size) <= 512  # enlarged on the screen: keep the colours as sharp as the brightness
-    for quality in (85, 70, 50, 30):
-        file = io.BytesIO()
-        picture.save(file, format="JPEG", quality=quality, subsampling=0 if small else 2)
-        text = base64.b64encode(file.getvalue()).decode("ascii")
-        if len(text) <= PHOTO_BUDGET:
-            break
-    return text
-
-
-def _labels(labels: np.ndarray | None) -> str | None:
-    """(H, W) uint8 -> base64 PNG whose grey values are the labels."""
-    if labels is None:
-        return None
-    file = io.BytesIO()
-    _reduce(Image.fromarray(labels), Image.Resampling.NEAREST).save(file, format="PNG")
-    return base64.b64encode(file.getvalue()).decode("ascii")
+    items, first = PredictionItems(predictions), predictions[0]
+    return MaskViewer(items, first.label_names, first.palette, flags, predictions)
