@@ -3,7 +3,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 NEWEST_KERNEL := .cache/ipykernel-newest
 
-.PHONY: lab demo test check samples notebooks
+COLAB := .cache/colab
+MMSEG := .cache/mmseg
+MMSEG_PYTHON ?= python3.11
+
+.PHONY: lab demo test check samples notebooks parity
 
 lab: $(VENV)/.lab       ## open JupyterLab on the notebook series
 	$(BIN)/segnb lab
@@ -11,7 +15,7 @@ lab: $(VENV)/.lab       ## open JupyterLab on the notebook series
 demo: $(VENV)/.lab      ## run the quickstart without a browser, into demo/
 	$(BIN)/segnb demo
 
-test: check $(NEWEST_KERNEL)  ## everything: style, layers, unit tests, notebooks, browser
+test: check $(NEWEST_KERNEL) $(COLAB)  ## everything: style, layers, unit tests, notebooks, browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore=tests/browser -n 2 --dist worksteal
 	$(BIN)/python -m pytest tests/browser notebooks
 
@@ -19,6 +23,10 @@ check: $(VENV)/.test    ## style and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+parity: $(VENV)/.test $(MMSEG)/.done  ## compare with MMSegmentation itself, in an environment of its own
+	$(MMSEG)/bin/python tests/parity/mmsegmentation/make.py .cache/mmseg-answers
+	SEGNB_MMSEG_ANSWERS=.cache/mmseg-answers $(BIN)/python -m pytest tests/parity
 
 samples: $(VENV)/.lab   ## draw the shipped sample pictures again
 	$(BIN)/python -m segnb.data.samples data_samples
@@ -41,3 +49,13 @@ $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 # Widgets must also work on the newest kernel, whichever one segnb installs.
 $(NEWEST_KERNEL): | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --no-deps --target $@ ipykernel
+
+# Colab's kernel and its ipywidgets 7, in the classic notebook of their age; needs a Python 3.13 on the machine.
+$(COLAB): tests/browser/colab.txt tests/browser/colab.py | $(VENV)/bin/python
+	$(BIN)/python tests/browser/colab.py $@
+
+# MMSegmentation needs an old mmcv, and a Python that has it.
+$(MMSEG)/.done: tests/parity/mmsegmentation/requirements.txt
+	$(MMSEG_PYTHON) -m venv $(MMSEG)
+	$(MMSEG)/bin/pip install -q -r $<
+	touch $@

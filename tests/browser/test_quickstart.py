@@ -30,7 +30,7 @@ def test_quickstart(lab, open_notebook, kernel):
     notebook.wait_for(lambda: curve_points(page) >= few + 8, "the curve grows while the cell is busy", 60)
     monitor.locator(".segnb-miou circle").nth(1).wait_for(timeout=120_000)  # two epochs are validated
     assert notebook.running_cells() > 1  # the training cell, and those that wait for it
-    assert monitor.locator(".segnb-previews img").count() >= 3
+    assert monitor.locator(".segnb-previews canvas").count() >= 3
 
     if screenshot := os.environ.get("SEGNB_SCREENSHOT"):
         monitor.locator(".segnb-miou circle").nth(6).wait_for(timeout=300_000)
