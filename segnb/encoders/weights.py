@@ -104,8 +104,6 @@ def read_content(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         for key in ("state_dict", "model"):
             content = content.get(key, content)
         tensors = {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
-        if not tensors:
-            raise ValueError("no tensors")
         return tensors, meta if isinstance(meta, dict) else {}
     except Exception as error:
         raise SegnbError(

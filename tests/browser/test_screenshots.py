@@ -6,14 +6,12 @@ import io
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from test_everywhere import SETUP, TOOLS
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not os.environ.get("SEGNB_SCREENSHOTS"), reason="SEGNB_SCREENSHOTS names no folder"),
-]
+pytestmark = pytest.mark.browser
 
 LIMIT = 150_000  # bytes of a picture
 STREETS = """
@@ -35,7 +33,7 @@ tool.add("Affine")
 tool.add("RandomBrightnessContrast")
 tool""",
     "build": "from segnb.tools.building import build\ntool = build('unet', 'resnet34', classes=LABELS)\ntool",
-    "inspect": "tool = make_inspector(24, height=256, width=384)\ntool.left = 'labels'\ntool",
+    "inspect": "tool = make_inspector(6, height=256, width=384)\ntool.left = 'truth'\ntool",
     "paint": """from fake_training import PALETTE
 pairs = [scene(seed) for seed in range(4)]
 tool = Painter([image for image, _ in pairs], LABELS, palette=PALETTE, masks=[pairs[0][1], None, None, None])
@@ -44,7 +42,8 @@ tool""",
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=[tool.name for tool in TOOLS])
-def test_screenshot(open_notebook, tool):
+def test_screenshot(open_notebook, tool, tmp_path):
+    folder = Path(os.environ.get("SEGNB_SCREENSHOTS", tmp_path))
     notebook = open_notebook([STREETS, SETUP, SHOWN.get(tool.name, tool.cell)])
     notebook.page.set_viewport_size({"width": 1280, "height": 1400})
     notebook.run_all()
@@ -57,7 +56,12 @@ def test_screenshot(open_notebook, tool):
             f"window.jupyterapp.commands.execute('apputils:change-theme', {{ theme: 'JupyterLab {theme}' }})"
         )
         notebook.page.wait_for_timeout(800)
-        save_small(root.screenshot(), Path(os.environ["SEGNB_SCREENSHOTS"]) / f"{tool.name}-{theme.lower()}.png")
+        save_small(root.screenshot(), folder / f"{tool.name}-{theme.lower()}.png")
+    light, dark = (
+        np.asarray(Image.open(folder / f"{tool.name}-{theme}.png").convert("L")) for theme in ("light", "dark")
+    )
+    assert light.shape == dark.shape
+    assert light[4, 4] > 200 > 60 > dark[4, 4]  # the tool's own ground follows the theme
     assert notebook.console_errors() == []
 
 
