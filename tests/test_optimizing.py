@@ -82,7 +82,8 @@ def test_every_decoder_is_rewritten_or_at_least_fused(arch):
     assert_same_logits(original, fast, [(64, 64), (51, 37)])
     assert any(type(module) is Conv for module in fast.decoder.modules())
     left = [module for module in fast.modules() if is_norm(module) or type(module) in (nn.Conv2d, nn.Linear)]
-    assert len(left) == (4 if arch == "dmnet" else 0)  # its filters come from the picture: no kernel to fold a norm into
+    # DMNet's filters come from the picture: there is no kernel to fold their norms into.
+    assert len(left) == (4 if arch == "dmnet" else 0)
 
 
 @pytest.mark.parametrize(("arch", "options"), OPTIONS)

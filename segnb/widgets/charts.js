@@ -75,7 +75,9 @@ function lineKey(colour, dash = "") {
  * A casing is a faint edge: with it, a line of any colour is seen on any ground. dots: their radius.
  */
 function chart(target, { x, y, lines, label }) {
-  const [width, height] = [target.clientWidth || 300, target.clientHeight || 150];
+  const room = target.getBoundingClientRect();
+  const [width, height] = [Math.round(room.width) || 300, Math.round(room.height) || 150];
+  target.setAttribute("viewBox", `0 0 ${width} ${height}`); // if it gets another size before it is drawn again, nothing is cut
   const box = { left: 38, right: width - 8, top: 6, bottom: height - 30 };
   const toX = (value) => box.left + ((value - x.range[0]) / (x.range[1] - x.range[0])) * (box.right - box.left);
   const toY = (value) => box.bottom - ((value - y.range[0]) / (y.range[1] - y.range[0])) * (box.bottom - box.top);

@@ -116,7 +116,7 @@ function render({ model, el }) {
   listen("change:earlier", () => { runs.build(); redraw(); });
   for (const name of ["shown_classes", "compared"]) status.on(name, redraw);
   const resized = new ResizeObserver(redraw);
-  resized.observe(root);
+  for (const chart of root.querySelectorAll(".segnb-chart")) resized.observe(chart); // they get their size after the first drawing
   ends.push(() => resized.disconnect(), movie.close);
 
   classes.build();
