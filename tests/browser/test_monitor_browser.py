@@ -46,7 +46,7 @@ COUNT_OBSERVERS = """() => {
     const Plain = window.ResizeObserver;
     window.ResizeObserver = class extends Plain {
         observe(node) {
-            if (node.classList.contains("segnb-monitor")) { this.counted = true; window.observers += 1; }
+            if (!this.counted && node.classList.contains("segnb-chart")) { this.counted = true; window.observers += 1; }
             super.observe(node);
         }
         disconnect() {
