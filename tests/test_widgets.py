@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,3 +197,19 @@ def test_viewer_names_the_item_that_does_not_fit(changes, text):
 def test_viewer_wants_a_colour_for_each_name():
     with pytest.raises(SegnbError, match="8 colours for 2 class names"):
         MaskViewer([item()], ["a", "b"], PALETTE)
+
+
+def test_no_tool_styles_another():
+    """Style sheets hold for a whole page: a class that two tools dress belongs into the shared sheets, or bears two names."""
+    folder = Path(base.__file__).parent
+    kinds, owners = [base.SegnbWidget], {}
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        if kind.__module__.startswith("segnb.widgets") and isinstance(vars(kind).get("_esm"), str):
+            stem = kind.__module__.rpartition(".")[2]
+            for sheet in {*kind.scripts, stem} - {"shared", "stage"}:
+                text = (folder / f"{sheet}.css").read_text() if (folder / f"{sheet}.css").exists() else ""
+                for name in re.findall(r"^\.(segnb-[a-z-]+)", text, re.MULTILINE):
+                    owners.setdefault(name, {}).setdefault(sheet, set()).add(stem)
+    tools = {name: list(sheets.values()) for name, sheets in owners.items() if len(sheets) > 1}
+    assert {name for name, groups in tools.items() if not set.intersection(*groups)} == set()

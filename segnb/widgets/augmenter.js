@@ -15,7 +15,7 @@ class Tile {
     this.size = element("span", { className: "segnb-faint" });
     this.lost = element("div", { className: "segnb-lost" });
     this.failed = element("div", { className: "segnb-error segnb-failed" });
-    this.node = element("figure", { className: "segnb-tile" }, this.stage.node, this.failed,
+    this.node = element("figure", { className: "segnb-draw" }, this.stage.node, this.failed,
       element("figcaption", {}, this.caption, this.size), this.lost);
   }
 
@@ -54,7 +54,7 @@ function drawGrid(model, state, say) {
   const [names, palette] = [model.get("class_names"), model.get("palette")];
   const look = () => ({ look: state.get("look"), opacity: state.get("opacity"), table: colourTable(palette, state.get("visible")) });
   const sayLabel = (label) => say(label === null ? "" : label === IGNORE ? "ignored" : names[label] ?? `label ${label}, without a class`);
-  const node = element("div", { className: "segnb-grid" });
+  const node = element("div", { className: "segnb-draws" });
   const tiles = [new Tile("As it is", look, sayLabel)];
   node.append(tiles[0].node);
   const show = () => {

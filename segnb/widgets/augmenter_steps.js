@@ -49,7 +49,7 @@ function finder(model, add) {
   search.setAttribute("aria-label", "Search for a transform to add");
   const list = element("select", { size: 8, className: "segnb-found" });
   list.setAttribute("aria-label", "Transforms found");
-  const about = element("div", { className: "segnb-faint segnb-about" });
+  const about = element("div", { className: "segnb-faint segnb-transform" });
   about.setAttribute("aria-live", "polite");
   const addOne = () => {
     if (!list.value) return;

@@ -60,7 +60,7 @@ function optionControl({ name, help, default: usual, kind, choices, whole, optio
 
 /** A number with its unit and what it means. */
 function tile(label, ...content) {
-  return element("div", { className: "segnb-tile" }, element("span", { className: "segnb-faint" }, label), ...content);
+  return element("div", { className: "segnb-cost" }, element("span", { className: "segnb-faint" }, label), ...content);
 }
 
 function render({ model, el }) {

@@ -59,7 +59,7 @@ function encoderList(model, state, unsuitable) {
 
   function makeRow({ name, parameters, strides, tags, offline }, index) {
     const problem = unsuitable({ name, strides });
-    const size = element("span", { className: "segnb-size" }, shortNumber(parameters));
+    const size = element("span", { className: "segnb-encoder-size" }, shortNumber(parameters));
     const about = offline ? "offline" : tags.length ? "" : "no weights";
     const row = element("div", { className: "segnb-encoder", id: `${id}-${index}` },
       element("span", { className: "segnb-encoder-name" }, name), element("span", { className: "segnb-faint" }, about), size);

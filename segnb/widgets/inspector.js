@@ -124,7 +124,7 @@ function render({ model, el }) {
   const compare = choice("Comparison", { swipe: "Swipe", side: "Side by side" }, (way) => state.set({ compare: way }));
   const line = slider("Line", { value: get("split"), format: () => "", className: "segnb-swipe" }, (split) => state.set({ split }));
   const working = element("progress", { max: 1, hidden: true });
-  const key = element("div", { className: "segnb-key" });
+  const key = element("div", { className: "segnb-marks" });
   const pointed = element("span", { className: "segnb-faint segnb-pointed" });
   const status = element("span", { className: "segnb-faint" });
   status.setAttribute("aria-live", "polite");

@@ -139,7 +139,7 @@ function render({ model, el }) {
     if (!same) [corners, over] = [[], null]; // they are places in another picture
     layAgain();
     stage.show(photo, message.width, message.height);
-    stage.canvas.classList.remove("segnb-stale");
+    stage.canvas.classList.remove("segnb-outdated");
     bar.title.textContent = `${message.name}  ·  ${message.width} × ${message.height}`;
     bar.steps(message.steps);
     arrived();
@@ -345,7 +345,7 @@ function render({ model, el }) {
 
   state.on("index", () => {
     endStroke();
-    stage.canvas.classList.add("segnb-stale");
+    stage.canvas.classList.add("segnb-outdated");
     ask(true);
   });
   state.on("superpixel_size", () => {

@@ -14,7 +14,7 @@ function classPicker(names, palette, onchange) {
     if (label !== IGNORE) swatch.style.background = `rgb(${palette[label]})`;
     const percent = element("span", { className: "segnb-percent" });
     const row = element("label", { className: "segnb-row" }, box, swatch,
-      element("span", { className: "segnb-name", title: name }, name), percent, element("kbd", { className: "segnb-key" }, key));
+      element("span", { className: "segnb-name", title: name }, name), percent, element("kbd", { className: "segnb-hotkey" }, key));
     return { label, name, box, percent, row };
   };
   const rows = names.map((name, label) => makeRow(label, name, label < 9 ? `${label + 1}` : ""));

@@ -38,7 +38,7 @@ def shown(chromium):
         widget = augment(data)
         widget.steps = list(steps)
         opened.append(PlainPage(chromium, widget, **options))
-        opened[-1].page.locator(".segnb-tile").nth(8).wait_for()
+        opened[-1].page.locator(".segnb-draw").nth(8).wait_for()
         return opened[-1]
 
     yield open_one
@@ -65,7 +65,7 @@ def unfold(shown, name):
 
 def tile(shown, i):
     """The canvas of a tile (0 is the picture as it is) at the middle of each pixel: (48, 64, 3)."""
-    found = shown.pixels(f".segnb-tile:nth-child({i + 1}) canvas")
+    found = shown.pixels(f".segnb-draw:nth-child({i + 1}) canvas")
     times = found.shape[1] // 64
     assert found.shape[:2] == (48 * times, 64 * times)
     return found[times // 2 :: times, times // 2 :: times]
@@ -85,7 +85,7 @@ def test_search_and_add(shown):
         "VerticalFlip",
     ]
     page.keyboard.press("ArrowDown")
-    assert "vertically" in page.locator(".segnb-about").inner_text()
+    assert "vertically" in page.locator(".segnb-transform").inner_text()
     page.keyboard.press("Enter")
     assert outline(one) == ["VerticalFlip"]
     assert page.locator(".segnb-step-name:focus").inner_text().startswith("VerticalFlip")
@@ -94,13 +94,13 @@ def test_search_and_add(shown):
 
     page.get_by_label(SEARCH).fill("gamma")
     page.get_by_label("Transforms found").select_option("RandomGamma")
-    assert "The mask stays as it is." in page.locator(".segnb-about").inner_text()
+    assert "The mask stays as it is." in page.locator(".segnb-transform").inner_text()
     page.get_by_role("button", name="Add the chosen transform").click()
     page.get_by_label(SEARCH).fill("elastic transf")
     page.get_by_label("Transforms found").get_by_text("ElasticTransform").dblclick()
     assert outline(one) == ["VerticalFlip", "RandomGamma", "ElasticTransform"]
     page.get_by_label(SEARCH).fill("normalize")
-    assert "Normalize is left out: data sets hand over uint8" in page.locator(".segnb-about").inner_text()
+    assert "Normalize is left out: data sets hand over uint8" in page.locator(".segnb-transform").inner_text()
     page.keyboard.press("Enter")
     page.keyboard.press("Escape")
     assert page.locator(".segnb-results").is_hidden()
@@ -338,7 +338,7 @@ def test_presets_dice_pictures_and_number(shown):
     assert one.state("index") == 1
     page.get_by_label("Draws").fill("3")
     page.keyboard.press("Enter")
-    one.wait_for(lambda: page.locator(".segnb-tile").count() == 4, "three draws and the picture")
+    one.wait_for(lambda: page.locator(".segnb-draw").count() == 4, "three draws and the picture")
     assert page.locator(".segnb-status span").first.inner_text().startswith("3 draws")
     page.get_by_label("Draws").fill("99")
     page.keyboard.press("Enter")
@@ -411,7 +411,7 @@ def test_in_jupyterlab(open_notebook):
     page = notebook.page
     notebook.run_all()
     notebook.wait_idle(60)
-    page.locator(".segnb-tile").nth(8).wait_for()
+    page.locator(".segnb-draw").nth(8).wait_for()
     page.get_by_label(SEARCH).click()
     page.keyboard.type("horizontalflip", delay=20)  # letters and Enter are shortcuts of JupyterLab
     page.keyboard.press("Enter")

@@ -172,10 +172,10 @@ def look_at_errors_in_two_patterns_and_swipe(opened) -> None:
     opened.layer("Errors")
     wrong = pixels(page)
     assert (np.ptp(wrong, axis=2) == 0).mean() > 0.5  # grey where the prediction is right
-    assert page.locator(".segnb-key").inner_text().startswith("wrong")
+    assert page.locator(".segnb-marks").inner_text().startswith("wrong")
     opened.menu("Class").select_option("building")
     page.wait_for_timeout(100)
-    text = page.locator(".segnb-key").inner_text()
+    text = page.locator(".segnb-marks").inner_text()
     assert "false positive" in text
     assert "false negative" in text
     page.locator(".segnb-opacity").focus()
@@ -222,7 +222,7 @@ def use_the_confusion_matrix(opened) -> None:
     assert state["shown"] == state["ranking"][0]
     opened.title(state["worst"][0])
     assert page.locator(".segnb-opened").inner_text().startswith(f"{len(state['ranking'])} with building → sky")
-    assert page.locator(".segnb-key").inner_text().startswith("building → sky")
+    assert page.locator(".segnb-marks").inner_text().startswith("building → sky")
 
     page.get_by_role("button", name="Close the cell").click()
     assert opened.state()["confused"] == []
@@ -244,10 +244,10 @@ def test_maps_are_computed_on_demand_and_python_moves_the_page(open_notebook):
     page = opened.page
     assert page.get_by_role("radio", name="Grad-CAM").is_disabled()
     opened.layer("Entropy")
-    page.locator(".segnb-key", has_text="about entropy").wait_for()
+    page.locator(".segnb-marks", has_text="about entropy").wait_for()
     opened.menu("Class").select_option("car")
     opened.layer("Probability")
-    page.locator(".segnb-key", has_text="IoU").wait_for()
+    page.locator(".segnb-marks", has_text="IoU").wait_for()
     page.locator(".segnb-opacity").focus()
     page.keyboard.press("End")
     heat = pixels(page)
@@ -265,7 +265,7 @@ def test_maps_are_computed_on_demand_and_python_moves_the_page(open_notebook):
     assert opened.state()["threshold"] == pytest.approx(0.75)
 
     opened.layer("Grad-CAM")
-    page.locator(".segnb-key", has_text="about gradcam").wait_for()
+    page.locator(".segnb-marks", has_text="about gradcam").wait_for()
     opened.menu("Stage").select_option("c2")
     opened.quiet()
     opened.layer("Features")
@@ -275,7 +275,7 @@ def test_maps_are_computed_on_demand_and_python_moves_the_page(open_notebook):
     state = opened.state()
     assert (state["layer"], state["stage"], state["channel"], state["label"]) == ("features", "c2", 3, 5)
     opened.layer("Variance")
-    page.locator(".segnb-key", has_text="about variance").wait_for()
+    page.locator(".segnb-marks", has_text="about variance").wait_for()
     opened.menu("Class").select_option("all")
     opened.layer("Features")
     opened.quiet()
@@ -305,7 +305,7 @@ def test_two_models_side_by_side(open_notebook):
     state = opened.state()
     opened.title(state["worst"][0])
     opened.layer("Differences")
-    page.locator(".segnb-key", has_text="only the other is right").wait_for()
+    page.locator(".segnb-marks", has_text="only the other is right").wait_for()
     opened.menu("Beside").select_option("other")
     page.get_by_role("radio", name="Side by side").check(force=True)
     canvases = page.locator(".segnb-canvas >> visible=true")
