@@ -65,8 +65,8 @@ class Desk:
     def notebook(self, *cells: str) -> Iterator[Notebook]:
         """Open a notebook in a window of a high-density screen."""
         context = self.browser.new_context(viewport={"width": 1280, "height": 900}, device_scale_factor=2)
-        notebook = Notebook(context.new_page(), write_notebook(list(cells), self.server.folder, "installed"))
-        notebook.open(self.server)
+        notebook = Notebook(context.new_page(), write_notebook(list(cells), self.server.folder, "installed"), self.server)
+        notebook.open()
         yield notebook
         if notebook.console_errors() or "Traceback" in notebook.outputs():
             sys.exit(f"{notebook.console_errors()} {notebook.outputs()}")

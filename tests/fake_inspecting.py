@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from fake_training import LABELS, PALETTE, guess, scene
 
-from segnb.widgets.cell_counts import CellCounts
-from segnb.widgets.inspector import Inspector
-from segnb.widgets.inspector_findings import Findings
+from segnb.widgets.inspector.cell_counts import CellCounts
+from segnb.widgets.inspector.findings import Findings
+from segnb.widgets.inspector.inspector import Inspector
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, n_labels: int = len(LABELS)) -> np.ndarray:

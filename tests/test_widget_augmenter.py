@@ -19,14 +19,14 @@ from segnb.data import SegmentationDataset, load_sample
 from segnb.data.presets import PRESETS, preset
 from segnb.data.transforms import seed_transform
 from segnb.errors import SegnbError
-from segnb.widgets import augmenter_draws
-from segnb.widgets.augmenter import Augmenter, augment
-from segnb.widgets.augmenter_catalogue import entries, left_out, transforms
-from segnb.widgets.augmenter_draws import Draw, Picture, draw_many, draw_once
-from segnb.widgets.augmenter_parameters import controls_of, starting_values
-from segnb.widgets.augmenter_pipeline import assemble, read_pipeline
-from segnb.widgets.augmenter_steps import check_steps, make_step, move_step
-from segnb.widgets.augmenter_warnings import find_problems, find_warnings
+from segnb.widgets.augmenter import draws as augmenter_draws
+from segnb.widgets.augmenter.augmenter import Augmenter, augment
+from segnb.widgets.augmenter.catalogue import entries, left_out, transforms
+from segnb.widgets.augmenter.draws import Draw, Picture, draw_many, draw_once
+from segnb.widgets.augmenter.parameters import controls_of, starting_values
+from segnb.widgets.augmenter.pipeline import assemble, read_pipeline
+from segnb.widgets.augmenter.steps import check_steps, make_step, move_step
+from segnb.widgets.augmenter.warnings import find_problems, find_warnings
 
 RNG = np.random.default_rng(0)
 SIZE = (64, 96)

@@ -16,10 +16,10 @@ from PIL import Image
 from squares import TINY
 
 from segnb.errors import SegnbError
-from segnb.widgets.builder import Builder
-from segnb.widgets.builder_layout import lay_out
-from segnb.widgets.builder_search import ALL, EncoderRow, found, licences_of
-from segnb.widgets.builder_words import scale_text
+from segnb.widgets.builder.builder import Builder
+from segnb.widgets.builder.layout import lay_out
+from segnb.widgets.builder.search import ALL, EncoderRow, found, licences_of
+from segnb.widgets.builder.words import scale_text
 
 ROWS = [
     ["convnext_tiny", 27_800_000, [4, 8, 16, 32], [["in22k", "apache-2.0"], ["dino", "cc-by-nc-4.0"]], False],

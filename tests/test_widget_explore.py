@@ -18,9 +18,9 @@ from PIL import Image
 
 from segnb.errors import SegnbError
 from segnb.widgets import MaskViewer, explore
-from segnb.widgets.facts import Facts, count_pixels, measure, object_sizes, thin
-from segnb.widgets.flags import Flags, default_path
-from segnb.widgets.gallery import Gallery, Wish, select
+from segnb.widgets.viewer.facts import Facts, count_pixels, measure, object_sizes, thin
+from segnb.widgets.viewer.flags import Flags, default_path
+from segnb.widgets.viewer.gallery import Gallery, Wish, select
 
 MASKS = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.sampled_from([0, 1, 2, 255]))
 
@@ -202,7 +202,7 @@ def test_thumbnails_come_with_facts():
 
 def test_an_answer_ends_when_its_time_is_over(monkeypatch):
     clock = types.SimpleNamespace(now=0.0)
-    monkeypatch.setattr("segnb.widgets.gallery.time.monotonic", lambda: clock.now)
+    monkeypatch.setattr("segnb.widgets.viewer.gallery.time.monotonic", lambda: clock.now)
 
     def read(index):
         clock.now += 0.04
@@ -221,7 +221,7 @@ def test_an_answer_ends_when_its_time_is_over(monkeypatch):
 
 
 def test_known_facts_need_no_second_reading_and_thumbnails_are_bounded(monkeypatch):
-    monkeypatch.setattr("segnb.widgets.gallery.THUMBNAILS", 3)
+    monkeypatch.setattr("segnb.widgets.viewer.gallery.THUMBNAILS", 3)
     data = FakeDataset(8)
     gallery = Gallery(lambda index: (*data.read(index), None))
     gallery.survey(0, 8, 10)

@@ -24,9 +24,9 @@ from segnb.errors import SegnbError
 from segnb.metrics import boundary_scores
 from segnb.metrics.confusion import class_counts
 from segnb.tools.inspecting import inspect
-from segnb.widgets.cell_counts import CellCounts
-from segnb.widgets.inspector import Inspector
-from segnb.widgets.inspector_findings import Findings
+from segnb.widgets.inspector.cell_counts import CellCounts
+from segnb.widgets.inspector.findings import Findings
+from segnb.widgets.inspector.inspector import Inspector
 
 
 def decoded(text: str) -> np.ndarray:

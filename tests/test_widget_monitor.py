@@ -19,9 +19,9 @@ from PIL import Image
 
 from segnb.errors import SegnbError
 from segnb.widgets import TrainingMonitor
-from segnb.widgets.monitor_film import FRAMES, LONGEST, Film
-from segnb.widgets.monitor_folder import RecordedRun, read_record, read_run
-from segnb.widgets.monitor_series import LOSSES, RATES, StepSeries, Thinned, best_epoch
+from segnb.widgets.monitor.film import FRAMES, LONGEST, Film
+from segnb.widgets.monitor.folder import RecordedRun, read_record, read_run
+from segnb.widgets.monitor.series import LOSSES, RATES, StepSeries, Thinned, best_epoch
 
 
 def decoded(text: str) -> np.ndarray:
@@ -154,7 +154,7 @@ def test_monitor_follows_a_run():
 
 def test_monitor_sends_few_and_small_updates(monkeypatch):
     clock = types.SimpleNamespace(now=0.0)
-    monkeypatch.setattr("segnb.widgets.monitor.time.monotonic", lambda: clock.now)
+    monkeypatch.setattr("segnb.widgets.monitor.monitor.time.monotonic", lambda: clock.now)
     monitor, run = TrainingMonitor(), FakeRun()
     sizes = []
     monitor.observe(
@@ -251,7 +251,7 @@ def test_a_full_disk_does_not_end_a_training(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("segnb.widgets.monitor_film.write_atomically", full)
+    monkeypatch.setattr("segnb.widgets.monitor.film.write_atomically", full)
     monitor, run = TrainingMonitor(), FakeRun(epochs=2, steps=2, pause=0)
     run.path = tmp_path
     assert run.train(monitor).state == "finished"
@@ -331,7 +331,7 @@ def test_a_long_film_is_thinned_evenly(epochs):
 
 
 def test_thinned_frames_leave_the_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("segnb.widgets.monitor_film.FRAMES", 4)
+    monkeypatch.setattr("segnb.widgets.monitor.film.FRAMES", 4)
     film = Film(tmp_path)
     for epoch in range(1, 11):
         film.add(epoch, preview(0.5), 8)
@@ -562,7 +562,7 @@ def test_a_folder_that_cannot_be_read_does_not_end_a_training(tmp_path, monkeypa
     def denied(*_):
         raise PermissionError(13, "Permission denied: notes.txt")
 
-    monkeypatch.setattr("segnb.widgets.monitor_folder.read_notes", denied)
+    monkeypatch.setattr("segnb.widgets.monitor.folder.read_notes", denied)
     monitor, run = TrainingMonitor(), FakeRun(epochs=1, steps=2, pause=0)
     run.path = tmp_path
     assert run.train(monitor).state == "finished"

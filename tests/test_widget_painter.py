@@ -19,10 +19,10 @@ from PIL import Image
 from segnb.data import SegmentationDataset
 from segnb.errors import SegnbError
 from segnb.tools.painting import mean_entropy, paint
-from segnb.widgets import strokes
-from segnb.widgets.painted import PaintedMask
-from segnb.widgets.painter import Painter
-from segnb.widgets.superpixels import superpixels, usual_size
+from segnb.widgets.painter import strokes
+from segnb.widgets.painter.painted import PaintedMask
+from segnb.widgets.painter.painter import Painter
+from segnb.widgets.painter.superpixels import superpixels, usual_size
 
 NAMES = ["ground", "square", "sky"]
 
@@ -483,7 +483,7 @@ def test_a_mask_that_cannot_be_saved_stays_painted(tmp_path, monkeypatch):
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("segnb.widgets.mask_folder.write_atomically", full)
+    monkeypatch.setattr("segnb.widgets.painter.mask_folder.write_atomically", full)
     sent = talk(painter, **stroke(np.ones((2, 2), bool)))
     assert painter.error == "OSError: No space left on device"
     assert [message["type"] for message in sent] == ["edit"]

@@ -9,15 +9,15 @@ import re
 import subprocess
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_training import LABELS, PALETTE, FakeDataset, FakePrediction, guess, scene
 from PIL import Image
+from scipy import ndimage
 
 from segnb.errors import SegnbError
-from segnb.widgets import MaskViewer, TrainingMonitor, base, explore, stopping
+from segnb.widgets import MaskViewer, TrainingMonitor, base, explore, pictures, stopping
 
 
 def decoded(text: str) -> np.ndarray:
@@ -35,6 +35,23 @@ def sent_by(widget, message) -> list[dict]:
 def item(**changes) -> dict:
     image, labels = scene(0)
     return {"image": image, "labels": labels, "prediction": None, "name": "first", **changes}
+
+
+# Pictures
+
+
+def test_maps_are_exact_unless_noise_would_make_them_large():
+    smooth = np.linspace(0, 1, 1024 * 1024).reshape(1024, 1024)
+    assert np.abs(decoded(pictures.grey_map(smooth)) / 255 - smooth).max() <= 0.5 / 255 + 1e-9
+    soft = ndimage.gaussian_filter((scene(0, 1024, 1024)[1] == 2).astype(np.float32), 6)
+    noisy = np.clip(soft + np.random.default_rng(0).normal(0, 0.01, smooth.shape), 0, 1)
+    text = pictures.grey_map(noisy)
+    assert len(text) <= pictures.MAP_BUDGET
+    assert np.abs(decoded(text) / 255 - noisy).max() <= 8 / 255 + 1e-9
+    extremes = pictures.grey_map(
+        np.random.default_rng(1).integers(0, 2, (1024, 1024))
+    )  # nothing helps: coarse, but 0 and 1 stay
+    assert set(np.unique(decoded(extremes))) == {0, 255}
 
 
 # Base
@@ -201,15 +218,15 @@ def test_viewer_wants_a_colour_for_each_name():
 
 def test_no_tool_styles_another():
     """Style sheets hold for a whole page: a class that two tools dress belongs into the shared sheets, or bears two names."""
-    folder = Path(base.__file__).parent
     kinds, owners = [base.SegnbWidget], {}
     for kind in kinds:
         kinds += kind.__subclasses__()
         if kind.__module__.startswith("segnb.widgets") and isinstance(vars(kind).get("_esm"), str):
-            stem = kind.__module__.rpartition(".")[2]
-            for sheet in {*kind.scripts, stem} - {"shared", "stage"}:
-                text = (folder / f"{sheet}.css").read_text() if (folder / f"{sheet}.css").exists() else ""
-                for name in re.findall(r"^\.(segnb-[a-z-]+)", text, re.MULTILINE):
-                    owners.setdefault(name, {}).setdefault(sheet, set()).add(stem)
+            for script in base.scripts_of(kind):
+                sheet = script.with_suffix(".css")
+                if script.stem in ("shared", "stage") or not sheet.exists():
+                    continue
+                for name in re.findall(r"^\.(segnb-[a-z-]+)", sheet.read_text(), re.MULTILINE):
+                    owners.setdefault(name, {}).setdefault(sheet, set()).add(kind)
     tools = {name: list(sheets.values()) for name, sheets in owners.items() if len(sheets) > 1}
     assert {name for name, groups in tools.items() if not set.intersection(*groups)} == set()

@@ -27,7 +27,7 @@ from segnb.profiling.measuring import WARM_UP
 from segnb.tools.building_flow import trace
 from segnb.tools.building_options import architectures
 from segnb.tools.building_remarks import remarks
-from segnb.widgets.builder import Builder
+from segnb.widgets.builder.builder import Builder
 
 RUNS = 10
 PASSES = 1 + WARM_UP + 1 + RUNS  # of `profile` with one batch size: operations counted, warm-up, memory, time

@@ -32,9 +32,9 @@ from segnb.tools.explaining import (
     stages,
     view_variance,
 )
-from segnb.widgets.cell_counts import CellCounts
-from segnb.widgets.inspector import Inspector
-from segnb.widgets.inspector_findings import Findings
+from segnb.widgets.inspector.cell_counts import CellCounts
+from segnb.widgets.inspector.findings import Findings
+from segnb.widgets.inspector.inspector import Inspector
 
 if TYPE_CHECKING:
     from segnb.data.datasets import SegmentationDataset

@@ -22,8 +22,8 @@ from segnb.data.reading import SUFFIXES
 from segnb.data.sources import Source
 from segnb.data.wording import listed
 from segnb.errors import SegnbError
-from segnb.widgets.paint_queue import Opened
-from segnb.widgets.painter import Painter
+from segnb.widgets.painter.painter import Painter
+from segnb.widgets.painter.queue import Opened
 
 if TYPE_CHECKING:
     from segnb.data.datasets import SegmentationDataset

@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-from segnb.widgets.augmenter import Augmenter, augment
+from segnb.widgets.augmenter.augmenter import Augmenter, augment
 from segnb.widgets.base import stopping
-from segnb.widgets.builder import Builder
-from segnb.widgets.inspector import Inspector
-from segnb.widgets.monitor import TrainingMonitor
-from segnb.widgets.painter import Painter
-from segnb.widgets.viewer import MaskViewer, explore
+from segnb.widgets.builder.builder import Builder
+from segnb.widgets.inspector.inspector import Inspector
+from segnb.widgets.monitor.monitor import TrainingMonitor
+from segnb.widgets.painter.painter import Painter
+from segnb.widgets.viewer.viewer import MaskViewer, explore
 
 __all__ = [
     "Augmenter",

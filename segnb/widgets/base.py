@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -59,6 +60,22 @@ def data_url(picture: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
 
 
+def scripts_of(kind: type[SegnbWidget]) -> list[Path]:
+    """Find the scripts of a widget: those that it names, from its own folder or the shared one, and the one beside its module.
+
+    Args:
+        kind: a widget's class.
+
+    Returns:
+        Files of JavaScript in the order in which they are put together; none if the class has no script of its own.
+    """
+    module = Path(sys.modules[kind.__module__].__file__)
+    own = module.with_suffix(".js")
+    folders = (module.parent, FOLDER)
+    named = [next(f for folder in folders if (f := folder / f"{name}.js").exists()) for name in kind.scripts]
+    return [*named, own] if own.exists() else []
+
+
 class SegnbWidget(anywidget.AnyWidget):
     """A widget that loads ``<module>.js`` and ``<module>.css`` beside it and shows its errors instead of hiding them.
 
@@ -75,10 +92,9 @@ class SegnbWidget(anywidget.AnyWidget):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Give a widget of this package its script and style, the shared ones first."""
-        stem = cls.__module__.rpartition(".")[2]
         own = "_esm" not in cls.__dict__  # anywidget makes a subclass for each instance, with _esm as a trait
-        if own and cls.__module__.startswith(__package__) and (FOLDER / f"{stem}.js").exists():
-            scripts = [FOLDER / f"{name}.js" for name in (*cls.scripts, stem)]
+        scripts = scripts_of(cls) if own and cls.__module__.startswith(__package__) else []
+        if scripts:
             styles = [path.with_suffix(".css") for path in scripts if path.with_suffix(".css").exists()]
             cls._esm = "\n".join(path.read_text("utf-8") for path in scripts)
             cls._css = "\n".join(path.read_text("utf-8") for path in styles)

@@ -2,7 +2,7 @@
 
     (H, W, 3) uint8  photo          ─▶ JPEG, quality 85 or as much of it as the budget allows
     (H, W)    uint8  labels         ─▶ PNG whose grey values are the labels, exact
-    (H, W)    float  probability    ─▶ PNG of 256 grey values
+    (H, W)    float  probability    ─▶ PNG of 256 grey values, fewer where it is noisy
 
 Everything is base64, because Colab drops the binary buffers that a widget sends when it is made.
 """
@@ -21,6 +21,7 @@ from segnb.errors import SegnbError
 
 LONGEST = 4096  # pixels of the longer side; larger pictures are shown reduced
 PHOTO_BUDGET = 256 * 1024  # characters of a photo of up to 1024 × 1024 pixels; larger ones get more, pixel for pixel
+MAP_BUDGET = 96 * 1024  # characters of a probability of as many pixels; with two masks all four stay under 400 KiB
 THUMBNAIL = 160  # pixels of a thumbnail's longer side
 
 
@@ -64,10 +65,17 @@ def grey_map(values: np.ndarray) -> str:
         values: (H, W) float from 0 to 1; other numbers are clipped, NaN becomes 0.
 
     Returns:
-        Base64 text of a grey PNG: 0 is black, 1 is white, in steps of 1/255.
+        Base64 text of a grey PNG: 0 is black, 1 is white, in steps of 1/255; where noise would make more than the budget of
+        it, in the smallest steps of 2/255 to 16/255 that keep to it.
     """
-    levels = np.rint(np.clip(np.nan_to_num(values), 0, 1) * 255).astype(np.uint8)
-    return _png(Image.fromarray(levels), Image.Resampling.BOX)
+    exact = np.clip(np.nan_to_num(values), 0, 1) * 255
+    budget = MAP_BUDGET * max(1, exact.size // 1024**2)
+    for step in (1, 2, 4, 8, 16):
+        levels = np.minimum(np.rint(exact / step) * step, 255).astype(np.uint8)
+        text = _png(Image.fromarray(levels), Image.Resampling.BOX)
+        if len(text) <= budget:
+            break
+    return text
 
 
 def thumbnail(image: np.ndarray, longest: int = THUMBNAIL) -> str:

@@ -47,8 +47,10 @@ function colourTable(palette, visible) {
 
 /** Fill the screen's pixels with the colours of their labels. */
 function tint(words, { columns, rows }, labels, table) {
-  let k = 0;
-  for (const row of rows) for (const column of columns) words[k++] = table[labels[row + column]];
+  for (let j = 0, k = 0; j < rows.length; j += 1) {
+    const row = rows[j];
+    for (let i = 0; i < columns.length; i += 1, k += 1) words[k] = table[labels[row + columns[i]]];
+  }
 }
 
 /** Colour the outlines only: screen pixels whose right or lower neighbours, `width` pixels on, bear another label. */

@@ -22,12 +22,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from front_ends import CHROMIUM_FLAGS, FRONT_ENDS, Notebook, write_notebook
+from front_ends import CELLS_ENDED, CHROMIUM_FLAGS, FRONT_ENDS, KERNEL_STARTED, Notebook, write_notebook
 from servers import COLAB, COLAB_PYTHON, NEWEST, TESTS, Server, start_classic, start_lab
 
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 sys.path.insert(0, str(TESTS))  # fake_training is there; the kernels get the same path
+
+
+LONGEST = 600  # seconds for a test; calls into a page that hangs have no limit of their own
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test here a limit, and a second chance when Jupyter's kernel did not answer; its state stands in the report."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(LONGEST))
+            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=[KERNEL_STARTED, CELLS_ENDED]))
 
 
 def missing(reason: str) -> None:
@@ -110,8 +121,8 @@ def _browser_window(servers: Servers, chromium: object, **options: object) -> It
             missing(f"{NEWEST} is missing: make test installs it")
         server = getattr(servers, front_end)()
         path = write_notebook(source, server.folder, kernel)
-        notebook = FRONT_ENDS[front_end](context.new_page(), path)
-        notebook.open(server)
+        notebook = FRONT_ENDS[front_end](context.new_page(), path, server)
+        notebook.open()
         return notebook
 
     yield open_one

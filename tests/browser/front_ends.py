@@ -27,6 +27,7 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
 ]
 Ignored = list[tuple[str, str]]  # part of a line in the browser's console that says nothing about us, and why
+KERNEL_STARTED, CELLS_ENDED = "the kernel has started", "all cells have ended"
 AFTER_START = 3000  # ms: the page restores its layout and opens the widgets' subshell
 
 
@@ -36,6 +37,7 @@ class Notebook:
 
     page: object
     path: Path
+    server: Server
     console: list[str] = field(default_factory=list)
 
     address = "lab/tree/{name}?token={token}&reset"
@@ -45,13 +47,13 @@ class Notebook:
         ("colab-badge.svg", "the badge's picture is on Google's server, and tests need no network"),
     ]
 
-    def open(self, server: Server) -> None:
+    def open(self) -> None:
         """Load the page and wait until cells can be run."""
         self.page.on("pageerror", lambda error: self.console.append(f"{error}"))
         self.page.on("console", self._keep)
-        self.page.goto(f"{server.url}/{self.address.format(name=self.path.name, token=server.token)}")
+        self.page.goto(f"{self.server.url}/{self.address.format(name=self.path.name, token=self.server.token)}")
         self.page.locator(self.any_cell).first.wait_for(timeout=60_000)
-        self.wait_for(lambda: self.kernel_status() == "idle", "the kernel has started", 60)
+        self.wait_for_kernel(lambda: self.kernel_status() == "idle", KERNEL_STARTED, 60)
         self.page.wait_for_timeout(AFTER_START)
 
     def run_all(self) -> None:
@@ -75,13 +77,21 @@ class Notebook:
         pytest.fail(f"not within {seconds} s: {what}; outputs: {self.outputs()[-2000:]}")
         return None
 
+    def wait_for_kernel(self, condition: Callable[[], object], what: str, seconds: float) -> None:
+        """The same for what only a kernel can bring about; if it does not, tell where it stands."""
+        try:
+            self.wait_for(condition, what, seconds)
+        except pytest.fail.Exception as failure:
+            status = self.kernel_status()
+            pytest.fail(f"{failure}; the kernel is {status}; {self.server.trouble()}")
+
     def running_cells(self) -> int:
         """Count the cells that run or wait; the kernel's status is no help, since a widget's subshell also sets it."""
         return self.page.locator(".jp-InputPrompt", has_text="[*]").count()
 
     def wait_idle(self, seconds: float = 120) -> None:
         """Wait until no cell runs or waits."""
-        self.wait_for(lambda: self.running_cells() == 0, "all cells have ended", seconds)
+        self.wait_for_kernel(lambda: self.running_cells() == 0, CELLS_ENDED, seconds)
 
     def outputs(self) -> str:
         """All text below the cells, tracebacks included."""

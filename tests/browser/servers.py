@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
@@ -46,6 +48,16 @@ class Server:
         """Kernels outlive their pages: they would take memory from the next test."""
         for session in json.loads(self._ask("GET", "api/sessions")):
             self._ask("DELETE", f"api/sessions/{session['id']}")
+
+    def trouble(self) -> str:
+        """Tell why a kernel does not answer: where its threads stand, and the end of the server's log.
+
+        The kernels do not survive it.
+        """
+        for kernel in psutil.Process(self.process.pid).children():
+            kernel.send_signal(signal.SIGABRT)  # faulthandler then writes the stacks of all threads to the log
+        time.sleep(1)
+        return self.log.read_text()[-6000:]
 
     def stop(self) -> None:
         """End the server; it ends its kernels too."""
@@ -111,6 +123,7 @@ def _kernel(home: Path, name: str, python: str, extra: list[Path]) -> None:
         "env": {
             "PYTHONPATH": os.pathsep.join(str(path) for path in [*extra, REPOSITORY, TESTS]),
             "OMP_NUM_THREADS": "1",
+            "PYTHONFAULTHANDLER": "1",
         },
     }
     (folder / "kernel.json").write_text(json.dumps(spec))

@@ -12,7 +12,7 @@ from plain_page import PlainPage
 
 from segnb.data import SegmentationDataset
 from segnb.draw import palette
-from segnb.widgets.augmenter import augment
+from segnb.widgets.augmenter.augmenter import augment
 
 pytestmark = pytest.mark.browser
 
@@ -403,7 +403,7 @@ def test_the_view_ends_cleanly(shown):
 def test_in_jupyterlab(open_notebook):
     notebook = open_notebook(
         [
-            "import segnb\nfrom segnb.widgets.augmenter import augment",
+            "import segnb\nfrom segnb.widgets.augmenter.augmenter import augment",
             "augmenter = augment(segnb.load_sample('shapes')[0])\naugmenter",
             "print('state', [(one['name'], one['values']['p']) for one in augmenter.steps])",
         ]

@@ -11,7 +11,7 @@ from fake_training import LABELS, PALETTE, FakeDataset, FakePrediction, scene
 from plain_page import PlainPage
 
 from segnb.widgets import MaskViewer, explore
-from segnb.widgets.facts import object_sizes
+from segnb.widgets.viewer.facts import object_sizes
 
 pytestmark = pytest.mark.browser
 

@@ -15,8 +15,8 @@ from fake_training import LABELS, PALETTE, scene
 from PIL import Image
 
 import segnb.widgets
-from segnb.widgets import strokes
-from segnb.widgets.painter import Painter
+from segnb.widgets.painter import strokes
+from segnb.widgets.painter.painter import Painter
 
 pytestmark = pytest.mark.browser
 
@@ -24,7 +24,7 @@ OPEN = """
 import base64, json, zlib
 import numpy as np
 from fake_training import LABELS, PALETTE, guess, scene
-from segnb.widgets.painter import Painter
+from segnb.widgets.painter.painter import Painter
 
 def predict(model, image):
     if model == "broken":
@@ -359,7 +359,7 @@ def test_many_classes_are_found_by_name_and_html_stays_text(open_notebook):
     source = """
 import json
 import numpy as np
-from segnb.widgets.painter import Painter
+from segnb.widgets.painter.painter import Painter
 names = [f"<b>class</b> {number}" for number in range(253)] + ["<img src=x onerror=alert(1)>"]
 painter = Painter([np.zeros((20, 30, 3), np.uint8)], names)
 painter
@@ -515,7 +515,7 @@ def test_page_and_kernel_agree_on_every_pixel_of_random_strokes(chromium):
         points = (random.random((random.integers(1, 8), 2)) * (width, height)).astype(int).tolist()
         cases.append({"width": width, "height": height, "points": points, "size": int(random.integers(1, 45))})
     folder = Path(segnb.widgets.__file__).parent
-    script = "\n".join((folder / f"{name}.js").read_text("utf-8") for name in ("shared", "stage", "strokes"))
+    script = "\n".join((folder / f"{name}.js").read_text("utf-8") for name in ("shared", "stage", "painter/strokes"))
     page = chromium.new_page()
     drawn = page.evaluate(
         f"""cases => {{ {script}

@@ -1,0 +1,5 @@
+"""Paint masks."""
+
+from segnb.widgets.painter.painter import Painter
+
+__all__ = ["Painter"]
