@@ -33,11 +33,11 @@ from segnb.losses import get_loss
 from segnb.metrics import MultilabelConfusionMatrix
 from segnb.models import create_model
 from segnb.optimizing import optimize
-from segnb.prediction import Prediction, Predictions, SavedPredictions, predict
-from segnb.prediction.planes import ClassPages
+from segnb.prediction import Predictions, SavedPredictions, predict
 from segnb.pretrained import load_model, save_model
 from segnb.train import fit, processes
 from segnb.train.class_weights import count_class_weights
+from segnb.widgets import explore
 
 CELL, NUCLEUS = np.zeros((6, 8), np.uint8), np.zeros((6, 8), np.uint8)
 CELL[1:5, 1:7], NUCLEUS[2:4, 2:4] = 1, 1
@@ -254,9 +254,25 @@ def test_splits_and_class_weights_count_planes():
     assert count_class_weights(data)[1] > count_class_weights(data)[0]
 
 
-def test_check_dataset_says_that_it_looks_at_one_label_a_pixel():
-    with pytest.raises(SegnbError, match="this data set is multi-label: check one class at a time"):
-        check_dataset(one())
+def test_one_class_by_itself_is_binary_and_can_be_checked():
+    planes = PLANES.copy()
+    planes[1, 0, 0] = 255
+    data = one(planes)
+    with pytest.raises(
+        SegnbError, match=r"is multi-label: check one class at a time, check_dataset\(data.of_class\('cell'\)\)"
+    ):
+        check_dataset(data)
+    nucleus = data.of_class("nucleus")
+    assert (nucleus.classes, nucleus.label_names, nucleus.multilabel) == (["nucleus"], ["background", "nucleus"], False)
+    assert nucleus.read(0)[1].tolist() == planes[1].tolist()
+    assert nucleus.palette.tolist() == [[0, 0, 0], data.palette[1].tolist()]
+    assert nucleus.names == data.names
+    rows = {row["label"]: row for row in check_dataset(nucleus).class_table()}
+    assert rows["nucleus"]["pixels"] == 4
+    with pytest.raises(SegnbError, match=r"there is no class 'nuclei'. .*nucleus"):
+        data.of_class("nuclei")
+    with pytest.raises(SegnbError, match="each pixel has one label already"):
+        nucleus.of_class("nucleus")
 
 
 def test_flatten_lays_the_smaller_class_on_top():
@@ -556,7 +572,7 @@ def test_out_writes_and_reads_back(tmp_path):
     with np.load(tmp_path / "000.npz") as saved:
         assert saved["probabilities"].shape == (2, 1, 4)
     assert found.plot().axes
-    assert ClassPages(found).names[:2] == ["000 · cell", "000 · nucleus"]
+    assert explore(found).names[:2] == ["000 · cell", "000 · nucleus"]
 
 
 def test_a_class_that_cannot_be_a_folder(tmp_path, monkeypatch):
@@ -596,13 +612,19 @@ def test_it_shows_a_page_for_each_class(monkeypatch):
     import IPython
 
     truth = np.array([[[1, 255, 0, 0]], [[0, 0, 1, 0]]], np.uint8)
-    pages = ClassPages(predict(Reader(), SegmentationDataset([SEEN], [truth], NAMES, multilabel=True)))
-    assert [page.name for page in pages] == pages.names == ["000 · cell", "000 · nucleus"]
-    assert isinstance(pages[1], Prediction)
-    assert [page.labels.tolist() for page in pages] == [[[1, 1, 0, 0]], [[0, 2, 2, 0]]]
-    assert [page.truth.tolist() for page in pages] == [[[1, 255, 0, 0]], [[0, 0, 2, 0]]]
-    assert pages[-1].label_names == ["background", *NAMES]
-    assert pages[0].palette.tolist() == [[0, 0, 0], *Reader.palette.tolist()]
+    data = SegmentationDataset([SEEN], [truth], NAMES, multilabel=True)
+    viewer = explore(predict(Reader(), data))
+    assert viewer.names == ["000 · cell", "000 · nucleus"]
+    assert viewer.class_names == ["background", *NAMES]
+    assert viewer.palette == [[0, 0, 0], *Reader.palette.tolist()]
+    assert [viewer.payload(page)["counts"]["prediction"] for page in (0, 1)] == [[2, 2, 0], [2, 0, 2]]
+    assert [viewer.payload(page)["counts"]["truth"] for page in (0, 1)] == [[2, 1, 0], [3, 0, 1]]
+    of_data = explore(data)
+    assert of_data.names == viewer.names
+    assert of_data.payload(1)["counts"] == {"truth": [3, 0, 1]}
+    of_data.search = "nucleus"
+    assert of_data.found == [1]
+    assert "data.subset(sorted({place // 2 for place in viewer.found}))" in of_data.as_code()
     monkeypatch.setattr(IPython, "get_ipython", type("Shell", (), {"kernel": None}))
     data, _ = predict(Reader(), SEEN)._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in data

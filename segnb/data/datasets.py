@@ -14,6 +14,7 @@ import copy
 import json
 import operator
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 from torch import Tensor
@@ -30,7 +31,7 @@ from segnb.data.cache import Cache
 from segnb.data.explaining import describe_channels, describe_transform, explain_sizes
 from segnb.data.mask_values import MaskValue, MaskValues
 from segnb.data.origin import describe_call
-from segnb.data.planes import Plane, PlaneValues, plane_palette, read_planes
+from segnb.data.planes import Plane, PlaneOf, PlaneValues, plane_palette, read_planes
 from segnb.data.readers import Readers
 from segnb.data.reading import name_of, read_image, read_mask, title_of
 from segnb.data.sources import MaskSource, Source
@@ -233,6 +234,38 @@ class SegmentationDataset(Readers, Dataset[tuple[Tensor, Tensor]]):
         other.names = [self.names[place] for place in places]
         return other
 
+    def of_class(self, name: str) -> SegmentationDataset:
+        """Take one class of a multi-label data set by itself, for what looks at one label a pixel, such as `check_dataset`.
+
+        Args:
+            name: one of ``classes``.
+
+        Returns:
+            A binary data set of the same pictures, with the transform.
+
+        Raises:
+            SegnbError: there is no such class, or classes do not overlap.
+        """
+        if not self.multilabel:
+            raise SegnbError("of_class is for multi-label data sets; in this one each pixel has one label already.")
+        if name not in self.classes:
+            raise SegnbError(f"there is no class {name!r}. {nearest(name, self.classes)}")
+        k = self.classes.index(name)
+        planes = [
+            PlaneOf(partial(self._planes, index), k, f"the mask of {picture!r} ({name})", picture)
+            for index, picture in enumerate(self.names)
+        ]
+        return SegmentationDataset(
+            self._images,
+            planes,
+            [name],
+            self.transform,
+            mask_values=(0, 1, IGNORE),
+            names=self.names,
+            palette=np.stack([np.zeros(3, np.uint8), self.palette[k]]),
+            value_range=self.value_range,
+        )
+
     @property
     def places(self) -> list[int]:
         """Where this copy's pictures are among those that the reader gave."""
@@ -278,6 +311,10 @@ class SegmentationDataset(Readers, Dataset[tuple[Tensor, Tensor]]):
                 raise SegnbError(explain_sizes(image_title, image.shape, title, plane.shape))
             labels.append(plane)
         return image, np.stack(labels) if self.multilabel else labels[0]
+
+    def _planes(self, index: int) -> np.ndarray:
+        """The labels (K, H, W) of one picture."""
+        return self.read(index)[1]
 
     def _read_image(self, index: int) -> np.ndarray:
         """Read one image: (H, W, C) uint8."""

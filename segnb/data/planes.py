@@ -13,7 +13,7 @@ They come as one array, as one file for each class and picture, or as outlines (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -74,6 +74,24 @@ def read_planes(source: MaskSource, title: str, classes: Sequence[str], *, colou
         _check_array(stored, title, classes)
     titles = [f"{title} ({name})" for name in classes]
     return [_read_plane(plane, name, colours) for plane, name in zip(stored, titles, strict=True)]
+
+
+class PlaneOf(LazySource):
+    """The plane of one class, as the binary mask of a picture: 0 no, 1 yes, 255 ignored.
+
+    Args:
+        read: gives the planes (K, H, W) of the picture.
+        k: which one.
+        title: what to call it in an error.
+        name: what to call it in a list of pictures.
+    """
+
+    def __init__(self, read: Callable[[], np.ndarray], k: int, title: str, name: str) -> None:
+        self._read, self._k, self.title, self.name = read, k, title, name
+
+    def read(self) -> np.ndarray:
+        """Read all planes and pick one, (H, W) uint8."""
+        return self._read()[self._k]
 
 
 def flatten(planes: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
-"""Masks of classes that overlap: written as one file for each class, shown as one page for each class.
+"""Masks of classes that overlap: written as one file for each class.
 
-    labels (K, H, W) ─┬─ save("masks/photo.png") ─▶ masks/cell/photo.png, masks/nucleus/photo.png
-                      └─ shown ─▶ "photo · cell", "photo · nucleus"
+    labels (K, H, W) ── save("masks/photo.png") ─▶ masks/cell/photo.png, masks/nucleus/photo.png
 
 The folders are those that ``SegmentationDataset.from_folder(..., multilabel=True)`` reads.
 """
@@ -10,18 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from segnb.data.planes import flatten
-from segnb.draw import IGNORE
 from segnb.errors import SegnbError
 from segnb.files import write_atomically
-
-if TYPE_CHECKING:
-    from segnb.prediction.results import Prediction
 
 
 def write_labels(labels: np.ndarray, palette: np.ndarray, path: Path) -> Path:
@@ -69,46 +63,3 @@ def read_labels(path: Path, classes: Sequence[str] | None) -> np.ndarray:
 def flattened(maps: np.ndarray | None) -> np.ndarray | None:
     """Bring labels to one map (H, W) to look at, see `segnb.data.planes.flatten`; (H, W) and None stay."""
     return flatten(maps) if maps is not None and maps.ndim == 3 else maps
-
-
-class ClassPages(Sequence):
-    """The predictions of a multi-label model as one page for each picture and class, with one label for each pixel.
-
-    Args:
-        predictions: read when they are looked at.
-    """
-
-    def __init__(self, predictions: Sequence[Prediction]) -> None:
-        self.predictions = predictions
-        self.classes = predictions[0].label_names
-
-    @property
-    def names(self) -> list[str]:
-        """The title of each page; files are not read for it."""
-        saved = getattr(self.predictions, "paths", None)
-        pictures = [one.name for one in self.predictions] if saved is None else [path.stem for path in saved]
-        return [f"{picture} · {name}" for picture in pictures for name in self.classes]
-
-    def __len__(self) -> int:
-        return len(self.predictions) * len(self.classes)
-
-    def __getitem__(self, index: int) -> Prediction:
-        from segnb.prediction.results import Prediction
-
-        place, k = divmod(range(len(self))[index], len(self.classes))
-        one = self.predictions[place]
-        return Prediction(
-            image=one.image,
-            labels=_page(one.labels[k], k),
-            confidence=None,
-            probabilities=None,
-            name=f"{one.name} · {self.classes[k]}",
-            truth=None if one.truth is None else _page(one.truth[k], k),
-            label_names=["background", *self.classes],
-            palette=np.concatenate([np.zeros((1, 3), np.uint8), one.palette]),
-        )
-
-
-def _page(plane: np.ndarray, k: int) -> np.ndarray:
-    """A plane of 0, 1 and 255 -> a map of 0 for background, k + 1 for the class, and 255."""
-    return np.where(plane == 1, k + 1, np.where(plane == IGNORE, IGNORE, 0)).astype(np.uint8)

@@ -14,7 +14,7 @@ from segnb.draw import IGNORE, as_rgb, overlay
 from segnb.errors import SegnbError
 from segnb.files import write_atomically
 from segnb.prediction.coco import save_coco
-from segnb.prediction.planes import ClassPages, write_labels, write_planes
+from segnb.prediction.planes import write_labels, write_planes
 
 Bundle = tuple[dict[str, Any], dict[str, Any]]
 
@@ -175,5 +175,4 @@ def viewer(predictions: Sequence[Prediction], **kwargs: Any) -> Bundle | None:
         return None
     from segnb.widgets import explore
 
-    shown = ClassPages(predictions) if predictions[0].multilabel else predictions
-    return explore(shown)._repr_mimebundle_(**kwargs)
+    return explore(predictions)._repr_mimebundle_(**kwargs)

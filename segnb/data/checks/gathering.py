@@ -55,7 +55,7 @@ def gather(data: SegmentationDataset | Folders | Lists, part: str, value_range: 
         if data.multilabel:
             raise SegnbError(
                 "check_dataset looks at masks with one label for each pixel, and this data set is multi-label: check one class "
-                "at a time, SegmentationDataset(images, masks_of_that_class, classes=[that_class])."
+                f"at a time, check_dataset(data.of_class({data.classes[0]!r}))."
             )
         return Gathered(_pairs(data.names, part, data._images, data._masks, data.value_range))
     if not isinstance(data, (tuple, list)) or len(data) != 2:
