@@ -93,7 +93,7 @@ def fit(
         ema: judge and keep a moving average of the weights with this decay, such as 0.999, see `segnb.train.averaging`.
         class_weights: one weight for each label, or ``"auto"``: rare ones count more, see `segnb.train.class_weights`.
         progressive: share of the epochs, the first ones, that learn on pictures of half the size, four times as fast; the others
-            see them whole. ``"auto"`` is 0.8 for pictures of at least 192 pixels and 0 for smaller ones, see
+            see them whole. ``"auto"`` is 0.9 for pictures of at least 192 pixels and 0 for smaller ones, see
             `segnb.train.progressive`.
         budget: time to train for, validation included: ``"45 s"``, ``"10 min"``, ``"1.5 h"`` or seconds. The number of epochs and
             the schedule follow from the pace, so such a run does not repeat exactly. Pauses do not count.

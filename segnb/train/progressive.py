@@ -1,7 +1,7 @@
 """Progressive picture size: most epochs learn on pictures of half the size, the last ones on the pictures as they are.
 
-    epoch      1    2    3    4    5    6    7    8  │  9   10
-    size      ½×½  ½×½  ½×½  ½×½  ½×½  ½×½  ½×½  ½×½ │ 1×1  1×1        a step at half size takes a quarter of the time
+    epoch      1    2    3    4    5    6    7    8    9  │ 10
+    size      ½×½  ½×½  ½×½  ½×½  ½×½  ½×½  ½×½  ½×½  ½×½ │ 1×1        a step at half size takes a quarter of the time
 
 What a road or a cell looks like is learnt as well from small pictures; the last epochs add the fine edges, with a learning rate
 that is already low. Validation always sees whole pictures. The very first step is a whole one, too: if memory does not suffice,
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-SHARE = 0.8  # of the epochs, for "auto"
+SHARE = 0.9  # of the epochs, for "auto"
 LEAST = 96  # pixels of the shorter side at half size, for "auto": in smaller pictures objects would vanish
 SPEED = 4  # times as fast a step is at half size
 
