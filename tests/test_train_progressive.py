@@ -108,6 +108,25 @@ def test_it_learns():
     assert run.best["miou"] > 0.8
 
 
+def test_the_schedule_counts_pixels():
+    """A whole step moves it on as far as four at half size: 1 + 1 + 4 + 4 parts for four epochs."""
+    run, _ = quick_fit(4, progressive=0.5, lr=0.1)
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=10 * run.steps)
+    rates = []
+    for _ in range(10 * run.steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    last = [
+        run.steps - 1,
+        2 * run.steps - 1,
+        6 * run.steps - 4,
+        10 * run.steps - 4,
+    ]  # where each epoch's last step begins
+    assert [entry["lr"] for entry in run.history] == pytest.approx([rates[place] for place in last])
+
+
 @pytest.mark.parametrize("progressive", [1, 1.5, -0.1, "half", True, float("nan"), None])
 def test_other_shares_are_refused(progressive):
     with pytest.raises(
