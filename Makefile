@@ -58,4 +58,5 @@ $(COLAB): tests/browser/colab.txt tests/browser/colab.py | $(VENV)/bin/python
 $(MMSEG)/.done: tests/parity/mmsegmentation/requirements.txt
 	$(MMSEG_PYTHON) -m venv $(MMSEG)
 	$(MMSEG)/bin/pip install -q -r $<
+	$(MMSEG)/bin/pip install -q --no-deps mmdet==3.3.0 mmpretrain==1.2.0
 	touch $@

@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from segnb.decoders import DECODERS
 from segnb.files import write_atomically
-from segnb.models import create_model
+from segnb.models import ARCHITECTURES, create_model
+from segnb.networks import NETWORKS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "architectures.json"
@@ -34,7 +34,7 @@ LIBRARIES = {
     "mmseg": "MMSegmentation",
 }
 # What parameters and multiply-adds are counted with.
-ENCODERS = {"dpt": ("vit_base_patch16_224", 224)}
+ENCODERS = {"dpt": ("vit_base_patch16_224", 224), "eomt": ("vit_small_patch14_reg4_dinov2", 224)}
 USUAL = ("resnet34", 256)
 
 
@@ -58,7 +58,7 @@ def differences() -> dict[str, dict[str, float]]:
         subprocess.run(command, cwd=ROOT, env={**os.environ, "SEGNB_PARITY_NOTES": str(notes)}, check=True)
         lines = notes.read_text().splitlines()
     found: dict[str, dict[str, float]] = collections.defaultdict(dict)
-    names = sorted(DECODERS, key=len, reverse=True)
+    names = sorted(ARCHITECTURES, key=len, reverse=True)
     for line in lines:
         test, difference = line.rsplit("\t", 1)
         library = next(name for name in LIBRARIES if f"test_{name}" in test)
@@ -74,11 +74,11 @@ def measure(arch: str) -> dict[str, Any]:
     """Count parameters and multiply-adds on the meta device; binary, three channels."""
     encoder, side = ENCODERS.get(arch, USUAL)
     with torch.device("meta"):
-        model = create_model(arch, encoder, None).eval()
+        model = create_model(arch, *(() if arch in NETWORKS else (encoder, None))).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.empty(1, 3, side, side, device="meta"))
     return {
-        "encoder": encoder,
+        "encoder": None if arch in NETWORKS else encoder,
         "size": side,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "gmac": round(counter.get_total_flops() / 2e9, 2),
@@ -87,7 +87,7 @@ def measure(arch: str) -> dict[str, Any]:
 
 def paper(arch: str) -> str:
     """Link of the paper, from the file's first lines."""
-    text = sys.modules[DECODERS[arch].__module__].__doc__
+    text = sys.modules[ARCHITECTURES[arch].__module__].__doc__
     return re.search(r"Paper:.*?(https://\S+)", text, re.DOTALL)[1].rstrip(".,;)")
 
 
@@ -98,19 +98,18 @@ def table(results: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for arch, entry in sorted(results.items()):
-        file = DECODERS[arch].__module__.replace(".", "/") + ".py"
+        file = ARCHITECTURES[arch].__module__.replace(".", "/") + ".py"
         proofs = ", ".join(f"{LIBRARIES[name]} ({value:.0e})" for name, value in sorted(entry["differences"].items()))
+        short = file.removeprefix("segnb/").removeprefix("decoders/")
         size = f"{entry['parameters'] / 1e6:.1f} M | {entry['gmac']:.1f}"
-        rows.append(
-            f"| `{arch}` | [{file.removeprefix('segnb/decoders/')}]({file}) | {paper(arch)} | {size} | {proofs} |"
-        )
+        rows.append(f"| `{arch}` | [{short}]({file}) | {paper(arch)} | {size} | {proofs} |")
     return "\n".join(rows)
 
 
 def main() -> None:
     """Measure, and write results and README."""
     found = differences()
-    results = {arch: {**measure(arch), "differences": found[arch]} for arch in sorted(DECODERS)}
+    results = {arch: {**measure(arch), "differences": found[arch]} for arch in sorted(ARCHITECTURES)}
     write_atomically(RESULTS, lambda path: path.write_text(json.dumps(results, indent=1) + "\n"))
     write_readme(results)
     print(table(results))

@@ -65,7 +65,9 @@ class Desk:
     def notebook(self, *cells: str) -> Iterator[Notebook]:
         """Open a notebook in a window of a high-density screen."""
         context = self.browser.new_context(viewport={"width": 1280, "height": 900}, device_scale_factor=2)
-        notebook = Notebook(context.new_page(), write_notebook(list(cells), self.server.folder, "installed"), self.server)
+        notebook = Notebook(
+            context.new_page(), write_notebook(list(cells), self.server.folder, "installed"), self.server
+        )
         notebook.open()
         yield notebook
         if notebook.console_errors() or "Traceback" in notebook.outputs():

@@ -26,6 +26,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "tools.building": ["build"],
         "tools.inspecting": ["inspect"],
         "tools.painting": ["paint"],
+        "tools.studio": ["studio"],
         "train": ["find_lr", "fit", "search"],
         "widgets": ["augment", "explore"],
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,18 @@ from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from segnb.errors import SegnbError, nearest
+
+
+class Stages(NamedTuple):
+    """What a decoder's ``forward_all`` returns, for training.
+
+    Attributes:
+        logits: (B, classes, h, w) of earlier stages and, last, the final ones; each at a size of its own.
+        clues: whatever else the decoder's ``own_loss(clues, labels)`` reads, by name; empty if it has no loss of its own.
+    """
+
+    logits: list[Tensor]
+    clues: dict[str, Tensor]
 
 
 class GroupNorm(nn.GroupNorm):
@@ -121,6 +134,11 @@ def pool_to_grid(x: Tensor, bins: int) -> Tensor:
     return (rows @ x / heights) @ columns.T / widths.T
 
 
+def relu(channels: int) -> nn.Module:
+    """Cut off what is negative; the same for any number of channels."""
+    return nn.ReLU(inplace=True)
+
+
 class ConvNormAct(nn.Sequential):
     """Convolution, normalisation, ReLU: (B, in, H, W) -> (B, out, H, W).
 
@@ -128,9 +146,13 @@ class ConvNormAct(nn.Sequential):
         in_channels: channels of the input.
         out_channels: channels of the output.
         kernel_size: side of the kernel, odd; the output has the input's size.
+        stride: 2 halves height and width, rounded up.
         dilation: distance between the kernel's taps.
+        groups: into so many the channels are split, each group seen by itself; as many as there are channels is depthwise.
         separable: a depthwise convolution followed by a 1×1 (Chollet, CVPR 2017), nine times fewer multiply-adds for 3×3.
+        norm_depthwise: whether the depthwise convolution of a separable one, too, is followed by normalisation and activation.
         norm: the normalisation layer, called with the number of channels; without one the convolution has a bias.
+        act: the activation, called with the number of channels; `nn.Identity` for none.
     """
 
     def __init__(
@@ -139,18 +161,23 @@ class ConvNormAct(nn.Sequential):
         out_channels: int,
         kernel_size: int = 3,
         *,
+        stride: int = 1,
         dilation: int = 1,
+        groups: int = 1,
         separable: bool = False,
+        norm_depthwise: bool = False,
         norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+        act: Callable[[int], nn.Module] = relu,
     ) -> None:
         padding = dilation * (kernel_size // 2)
-        spatial = {"kernel_size": kernel_size, "padding": padding, "dilation": dilation}
+        spatial = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation}
         bias = norm is nn.Identity
-        convs: list[nn.Module] = [nn.Conv2d(in_channels, out_channels, bias=bias, **spatial)]
+        convs: list[nn.Module] = [nn.Conv2d(in_channels, out_channels, groups=groups, bias=bias, **spatial)]
         if separable:
             depthwise = nn.Conv2d(in_channels, in_channels, groups=in_channels, bias=False, **spatial)
-            convs = [depthwise, nn.Conv2d(in_channels, out_channels, 1, bias=bias)]
-        super().__init__(*convs, norm(out_channels), nn.ReLU(inplace=True))
+            between = [norm(in_channels), act(in_channels)] if norm_depthwise else []
+            convs = [depthwise, *between, nn.Conv2d(in_channels, out_channels, 1, bias=bias)]
+        super().__init__(*convs, norm(out_channels), act(out_channels))
 
 
 class ChannelWeights(nn.Sequential):
@@ -298,26 +325,35 @@ class ASPP(nn.Module):
         in_channels: channels of the map.
         width: channels of each look and of the result.
         rates: dilation of each window.
-        separable: whether the windows are depthwise convolutions followed by 1×1 ones.
+        window: makes each 3×3 window, called with channels, width and ``dilation``.
         dropout: probability of dropping a value of the result.
+        kernel_size: of the convolution that joins what was seen.
 
     Source: Chen et al., 2017, https://arxiv.org/abs/1706.05587, section 3.3.
     """
 
     def __init__(
-        self, in_channels: int, width: int, rates: Sequence[int], *, separable: bool = False, dropout: float = 0.5
+        self,
+        in_channels: int,
+        width: int,
+        rates: Sequence[int],
+        *,
+        window: Callable[..., nn.Module] = ConvNormAct,
+        dropout: float = 0.5,
+        kernel_size: int = 1,
     ) -> None:
         super().__init__()
         self.look = nn.ModuleList(
             [
                 ConvNormAct(in_channels, width, kernel_size=1),
-                *(ConvNormAct(in_channels, width, dilation=rate, separable=separable) for rate in rates),
+                *(window(in_channels, width, dilation=rate) for rate in rates),
             ]
         )
         self.summarise = nn.Sequential(
             nn.AdaptiveAvgPool2d(1), ConvNormAct(in_channels, width, kernel_size=1, norm=PooledBatchNorm)
         )
-        self.project = nn.Sequential(ConvNormAct(width * (len(rates) + 2), width, kernel_size=1), nn.Dropout(dropout))
+        joined = width * (len(rates) + 2)
+        self.project = nn.Sequential(ConvNormAct(joined, width, kernel_size=kernel_size), nn.Dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         """Look through every window and join what was seen."""

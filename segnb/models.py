@@ -15,16 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segnb.blocks import crop
+from segnb.blocks import Stages, crop
 from segnb.data.arguments import ONE_CLASS
 from segnb.data.planes import plane_palette
-from segnb.decoders import DECODERS
+from segnb.decoders import DECODERS as ON_ENCODERS
 from segnb.decoders.pyramid.fcn import FCN
-from segnb.draw import palette
-from segnb.encoders import Encoder
+from segnb.draw import IGNORE, palette
+from segnb.encoders import Encoder, Pixels
 from segnb.errors import SegnbError, nearest
 from segnb.heads import ImageHead
+from segnb.networks import NETWORKS
 
+ARCHITECTURES: dict[str, type[nn.Module]] = {**ON_ENCODERS, **NETWORKS}
+DEFAULT_ENCODER = "resnet34"
 AUXILIARY_STRIDE = 16
 # The start of a parameter's name up to its first run of numbers; those inside a downsampling are not blocks.
 NUMBERED_BLOCK = re.compile(r"(?:(?!downsample)[^.]*\.)*?\d+(?:\.\d+)*(?=\.)")
@@ -39,6 +42,7 @@ class Outputs(NamedTuple):
         image_logits: (B, labels) of the image-level head, or None.
         features: the encoder's maps, fine to coarse.
         decoded: (B, width, h, w), the map that the decoder's last layer turns into logits.
+        clues: what the decoder's own loss reads, by name; at the sizes that the decoder computes; empty without such a loss.
     """
 
     logits: Tensor
@@ -46,14 +50,16 @@ class Outputs(NamedTuple):
     image_logits: Tensor | None
     features: list[Tensor]
     decoded: Tensor
+    clues: dict[str, Tensor]
 
 
 class SegmentationModel(nn.Module):
     """Logits at the input's size, for any size.
 
     Args:
-        encoder: gives a feature map for each stride.
-        decoder: turns them into logits at a fraction of the input's size; its last layer is called ``classify``.
+        encoder: gives a feature map for each stride, or none for a network with a backbone of its own.
+        decoder: turns them into logits at a fraction of the input's size; its last layer is called ``classify``. With
+            ``sees_picture`` it reads the normalised picture before the maps.
         classes: name of each logit channel; a single name is binary (one sigmoid channel).
         config: the arguments of `create_model` with which to build the same model again; they say whether it is multi-label.
         reads: positions, among the encoder's maps, of the ones that the decoder reads; by default all.
@@ -76,7 +82,7 @@ class SegmentationModel(nn.Module):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: Encoder | Pixels,
         decoder: nn.Module,
         classes: Sequence[str],
         config: dict[str, Any],
@@ -89,6 +95,7 @@ class SegmentationModel(nn.Module):
         super().__init__()
         self.encoder, self.decoder, self.auxiliary, self.image_head = encoder, decoder, auxiliary, image_head
         self.reads, self.auxiliary_stride = reads, auxiliary_stride
+        self.sees_picture = getattr(decoder, "sees_picture", False)
         self.classes, self.config = list(classes), config
         self.multilabel = bool(config.get("multilabel"))
         self.label_names = ["background", *self.classes] if len(self.classes) == 1 else self.classes
@@ -105,6 +112,11 @@ class SegmentationModel(nn.Module):
         return len(self.classes)
 
     @property
+    def learns_by_own_loss(self) -> bool:
+        """Whether the decoder's own loss takes the place of one on the logits, as where masks are matched to queries."""
+        return getattr(self.decoder, "learns_by_own_loss", False)
+
+    @property
     def in_channels(self) -> int:
         """Channels of the image."""
         return self.mean.shape[1]
@@ -119,7 +131,7 @@ class SegmentationModel(nn.Module):
             (B, classes, H, W), unbounded.
         """
         image, size = self._prepare(image), image.shape[-2:]
-        return self._at_size(self.decoder(self._read(self.encoder(image))), image, size)
+        return self._at_size(self.decoder(self._read(image, self.encoder(image))), image, size)
 
     def forward_all(self, image: Tensor) -> Outputs:
         """Compute logits and everything on the way to them.
@@ -133,9 +145,9 @@ class SegmentationModel(nn.Module):
         image, size = self._prepare(image), image.shape[-2:]
         features = self.encoder(image)
         decoded: list[Tensor] = []
-        stage_by_stage = getattr(self.decoder, "forward_all", lambda levels: [self.decoder(levels)])
+        stage_by_stage = getattr(self.decoder, "forward_all", lambda levels: Stages([self.decoder(levels)], {}))
         with self.decoder.classify.register_forward_pre_hook(lambda _, inputs: decoded.append(inputs[0])):
-            *stages, last = stage_by_stage(self._read(features))
+            (*stages, last), clues = stage_by_stage(self._read(image, features))
         if self.auxiliary is not None:
             stages.append(self.auxiliary([features[self.encoder.levels.index(self.auxiliary_stride)]]))
         return Outputs(
@@ -144,7 +156,31 @@ class SegmentationModel(nn.Module):
             None if self.image_head is None else self.image_head(features[len(self.encoder.levels) - 1]),
             features,
             decoded[-1],
+            clues,
         )
+
+    def own_loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
+        """Compute the loss that an architecture brings with it, from its `Outputs.clues`.
+
+        Args:
+            outputs: of `forward_all`.
+            labels: (B, H, W), or (B, classes, H, W) for a multi-label model, at the picture's size; 255 is ignored.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            SegnbError: the architecture has no loss of its own.
+        """
+        if not outputs.clues:
+            raise SegnbError(
+                f"{self.config.get('arch')!r} has no loss of its own: use one of segnb.losses on the logits."
+            )
+        if self.encoder.raw:  # its maps cover the padded picture
+            height, width = labels.shape[-2:]
+            rows, columns = self.encoder.padded_size(height, width)
+            labels = F.pad(labels, (0, columns - width, 0, rows - height), value=IGNORE)
+        return self.decoder.own_loss(outputs.clues, labels)
 
     def _prepare(self, image: Tensor) -> Tensor:
         """Check and normalise the image; pad it here if the decoder needs maps of whole patches."""
@@ -161,9 +197,10 @@ class SegmentationModel(nn.Module):
             )
         return self.encoder.pad(image) if self.encoder.raw else image
 
-    def _read(self, features: list[Tensor]) -> list[Tensor]:
-        """Pick the maps that the decoder reads."""
-        return features if self.reads is None else [features[position] for position in self.reads]
+    def _read(self, image: Tensor, features: list[Tensor]) -> list[Tensor]:
+        """Pick the maps that the decoder reads, after the picture if it sees that too."""
+        chosen = features if self.reads is None else [features[position] for position in self.reads]
+        return [image, *chosen] if self.sees_picture else chosen
 
     def _at_size(self, logits: Tensor, image: Tensor, size: torch.Size) -> Tensor:
         """Bring logits to the prepared image's size, and cut off what was padded."""
@@ -184,7 +221,8 @@ class SegmentationModel(nn.Module):
     @property
     def encoder_frozen(self) -> bool:
         """Whether no weight of the encoder learns."""
-        return not any(parameter.requires_grad for parameter in self.encoder.parameters())
+        parameters = list(self.encoder.parameters())
+        return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
     def train(self, mode: bool = True) -> SegmentationModel:
         """Switch between training and evaluation; a frozen encoder stays in evaluation."""
@@ -265,12 +303,12 @@ class SegmentationModel(nn.Module):
 
 def list_models() -> list[str]:
     """Names of the architectures that `create_model` builds."""
-    return sorted(DECODERS)
+    return sorted(ARCHITECTURES)
 
 
 def create_model(
     arch: str,
-    encoder_name: str = "resnet34",
+    encoder_name: str = DEFAULT_ENCODER,
     encoder_weights: str | None = "imagenet",
     in_channels: int = 3,
     classes: int | Sequence[str] = 1,
@@ -280,6 +318,7 @@ def create_model(
     encoder_output_indices: Sequence[int] | None = None,
     encoder_options: Mapping[str, Any] | None = None,
     auxiliary: bool | int = False,
+    auxiliary_width: int | None = None,
     aux_params: Mapping[str, Any] | None = None,
     **decoder_options: Any,
 ) -> SegmentationModel:
@@ -287,7 +326,8 @@ def create_model(
 
     Args:
         arch: an architecture, see `list_models`.
-        encoder_name: any timm backbone, see `list_encoders`.
+        encoder_name: any timm backbone, see `list_encoders`; the architectures of ``segnb/networks/`` have one of their own,
+            with random weights, and take none of the ``encoder_`` and ``aux`` keywords.
         encoder_weights: ``"imagenet"`` (timm's default tag), any timm tag, a local file, or None for random weights.
         in_channels: channels of the image.
         classes: number or names of the classes; 1 is binary (one sigmoid channel).
@@ -299,6 +339,7 @@ def create_model(
         encoder_options: keywords for timm, such as ``{"drop_path_rate": 0.1}``; see also `Encoder`.
         auxiliary: add a second, training-only head on the map of stride 16, or of the stride given: 4, 8, 16, 32 (torchvision's
             ``aux_loss``); `fit` weighs it 0.4.
+        auxiliary_width: channels before that head's classifier; by default a quarter of its map's.
         aux_params: add an image-level head: ``{"classes": 4, "pooling": "avg", "dropout": 0.2}``; its logits are in
             ``model.forward_all(image).image_logits``.
         **decoder_options: keywords of the architecture's class, for example ``decoder_channels`` of `UNet`.
@@ -312,15 +353,33 @@ def create_model(
     Example:
         >>> model = segnb.create_model("unet", "tf_efficientnet_lite0", classes=["road", "car"])
     """
-    if arch not in DECODERS:
-        raise SegnbError(f"unknown architecture {arch!r}. {nearest(arch, DECODERS)} segnb.list_models() lists all.")
-    decoder_class = DECODERS[arch]
+    if arch not in ARCHITECTURES:
+        raise SegnbError(
+            f"unknown architecture {arch!r}. {nearest(arch, ARCHITECTURES)} segnb.list_models() lists all."
+        )
+    decoder_class = ARCHITECTURES[arch]
     settings = check_options(arch, decoder_class, decoder_options)
     names = class_names(classes)
     if multilabel and len(names) == 1:
         raise SegnbError(f"multilabel=True with classes={classes!r}: {ONE_CLASS}")
     if not isinstance(in_channels, int) or in_channels < 1:
         raise SegnbError(f"in_channels={in_channels!r}: give the number of channels of your images, 1 or more.")
+    if arch in NETWORKS:
+        refuse_encoder(
+            arch,
+            encoder_name=None if encoder_name == DEFAULT_ENCODER else encoder_name,
+            encoder_weights=None if encoder_weights == "imagenet" else encoder_weights,
+            encoder_depth=None if encoder_depth == 5 else encoder_depth,
+            encoder_output_indices=encoder_output_indices,
+            encoder_options=encoder_options,
+            auxiliary=auxiliary or None,
+            auxiliary_width=auxiliary_width,
+            aux_params=aux_params,
+        )
+        network = decoder_class([in_channels], len(names), **decoder_options)
+        config = {"arch": arch, "in_channels": in_channels, "classes": names, **decoder_options}
+        pixels = Pixels(in_channels, **getattr(decoder_class, "statistics", {}))
+        return SegmentationModel(pixels, network, names, {**config, **({"multilabel": True} if multilabel else {})})
     wanted = decoder_strides(arch, decoder_class, encoder_depth, settings)
     output_stride = settings.get("encoder_output_stride", 32)
     if output_stride not in (8, 16, 32):
@@ -340,17 +399,21 @@ def create_model(
         output_stride=output_stride,
         indices=encoder_output_indices,
         raw=raw,
+        lends_blocks=getattr(decoder_class, "takes_blocks", False),
         options=encoder_options,
     )
     reads = [encoder.levels.index(stride) for stride in wanted]
-    more = {"reductions": encoder.reductions, "prefix_tokens": encoder.prefix_tokens} if raw else {}
-    decoder = decoder_class([encoder.channels[place] for place in reads], len(names), **more, **decoder_options)
+    more = decoder_facts(decoder_class, encoder, settings, multilabel)
+    channels = [in_channels] if getattr(decoder_class, "sees_picture", False) else []
+    channels += [encoder.channels[place] for place in reads]
+    decoder = decoder_class(channels, len(names), **more, **decoder_options)
     given = {
         "multilabel": multilabel or None,
         "encoder_depth": None if encoder_depth == 5 else encoder_depth,
         "encoder_output_indices": encoder_output_indices,
         "encoder_options": encoder_options,
         "auxiliary": auxiliary or None,
+        "auxiliary_width": auxiliary_width,
         "aux_params": aux_params,
     }
     return SegmentationModel(
@@ -366,10 +429,35 @@ def create_model(
             **decoder_options,
         },
         reads=reads if auxiliary else None,
-        auxiliary=FCN([encoder.channels[encoder.levels.index(aside)]], len(names)) if auxiliary else None,
+        auxiliary=FCN([encoder.channels[encoder.levels.index(aside)]], len(names), width=auxiliary_width)
+        if auxiliary
+        else None,
         auxiliary_stride=aside,
         image_head=None if aux_params is None else make_image_head(encoder.channels[-1], aux_params),
     )
+
+
+def decoder_facts(
+    decoder_class: type[nn.Module], encoder: Encoder, settings: Mapping[str, Any], multilabel: bool
+) -> dict[str, Any]:
+    """Collect what an architecture must be told besides channels, classes and the user's options."""
+    facts: dict[str, Any] = {}
+    if encoder.raw:
+        facts |= {"reductions": encoder.reductions, "prefix_tokens": encoder.prefix_tokens}
+    if getattr(decoder_class, "takes_blocks", False):
+        facts["last_blocks"] = encoder.lend_blocks(settings["blocks"])
+    if getattr(decoder_class, "knows_multilabel", False):
+        facts["multilabel"] = multilabel
+    return facts
+
+
+def refuse_encoder(arch: str, **given: Any) -> None:
+    """Refuse keywords that make no sense for a network with a backbone of its own."""
+    for name, value in given.items():
+        if value is not None:
+            raise SegnbError(
+                f"{name}={value!r}: {arch!r} has a backbone of its own, which reads the picture; leave {name} out."
+            )
 
 
 def decoder_strides(

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 import segnb
-from segnb.decoders import DECODERS
+from segnb.models import ARCHITECTURES
+from segnb.networks import NETWORKS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,11 +25,12 @@ def test_model_table_is_the_registry():
     )
     assert [name for name, *_ in rows] == segnb.list_models()
     for name, file, paper, millions, proofs in rows:
-        assert DECODERS[name].__module__.replace(".", "/") + ".py" == file
+        assert ARCHITECTURES[name].__module__.replace(".", "/") + ".py" == file
         assert paper in (ROOT / file).read_text(encoding="utf-8")
         assert max(float(share) for share in re.findall(r"\(([\de.+-]+)\)", proofs)) <= 1e-4
         with torch.device("meta"):
-            model = segnb.create_model(name, "vit_base_patch16_224" if name == "dpt" else "resnet34", None)
+            encoder = () if name in NETWORKS else ("vit_base_patch16_224" if name == "dpt" else "resnet34", None)
+            model = segnb.create_model(name, *encoder)
         assert f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.1f}" == millions
 
 

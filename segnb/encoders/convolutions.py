@@ -66,20 +66,39 @@ def without_idle_dilation(backbone: nn.Module) -> nn.Module:
     return backbone
 
 
+def stages_of(backbone: nn.Module) -> dict[str, list[tuple[int, nn.Conv2d]]]:
+    """Convolutions with windows, by the stage that they are in, each with the number of its block there."""
+    stages: dict[str, list[tuple[int, nn.Conv2d]]] = {}
+    for name, conv in backbone.named_modules():
+        parts = name.split(".")
+        block = max((place for place, part in enumerate(parts) if part.isdigit()), default=0)
+        if isinstance(conv, nn.Conv2d) and max(conv.kernel_size) > 1:
+            number = int(parts[block]) if parts[block].isdigit() else 0
+            stages.setdefault(".".join(parts[:block]), []).append((number, conv))
+    return stages
+
+
+def set_dilation(conv: nn.Conv2d, dilation: tuple[int, int]) -> None:
+    """Give a convolution a dilation, and the padding that goes with it."""
+    conv.dilation = dilation
+    conv.padding = tuple(d * (k // 2) for d, k in zip(dilation, conv.kernel_size, strict=True))
+
+
 def dilate_whole_stages(backbone: nn.Module) -> None:
     """Give every convolution of a dilated stage the stage's dilation.
 
     timm leaves the first block of the stage as it is, so that its input meets no gaps; SMP, and torchvision in MobileNetV3,
     dilate it too, and their weights expect it.
     """
-    stages: dict[str, list[nn.Conv2d]] = {}
-    for name, conv in backbone.named_modules():
-        parts = name.split(".")
-        block = max((place for place, part in enumerate(parts) if part.isdigit()), default=0)
-        if isinstance(conv, nn.Conv2d) and max(conv.kernel_size) > 1:
-            stages.setdefault(".".join(parts[:block]), []).append(conv)
-    for convs in stages.values():
-        dilation = max(conv.dilation for conv in convs)
-        for conv in convs:
-            conv.dilation = dilation
-            conv.padding = tuple(d * (k // 2) for d, k in zip(dilation, conv.kernel_size, strict=True))
+    for stage in stages_of(backbone).values():
+        dilation = max(conv.dilation for _, conv in stage)
+        for _, conv in stage:
+            set_dilation(conv, dilation)
+
+
+def dilate_only_first_blocks(backbone: nn.Module) -> None:
+    """Give the first block of a dilated stage the stage's dilation and the others none: MMSegmentation's MobileNetV2."""
+    for stage in stages_of(backbone).values():
+        dilation = max(conv.dilation for _, conv in stage)
+        for block, conv in stage:
+            set_dilation(conv, dilation if block == 0 else (1, 1))

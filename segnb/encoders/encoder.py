@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -28,8 +27,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segnb.blocks import crop
+from segnb.encoders.blocks import WithNorm, is_plain_transformer, take_last_blocks
 from segnb.encoders.convolutions import with_plain_padding, without_idle_dilation
+from segnb.encoders.levels import choose_levels, given_levels
 from segnb.encoders.names import check_name, timm_name
+from segnb.encoders.necks import make_level_necks, make_level_norms
 from segnb.encoders.sizes import ODD_SIZES, accepted_sizes, is_channels_last, map_shapes, reductions_of, shrunk
 from segnb.encoders.taps import Tapped
 from segnb.encoders.training import accept_one_picture, freeze_idle
@@ -41,7 +43,7 @@ from segnb.errors import SegnbError
 logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
 
 # Options that are not timm's.
-TWEAKS = ("taps", "pad_windows", "padded_for", *CHANGES)
+TWEAKS = ("taps", "pad_windows", "padded_for", "level_norms", "level_necks", "own_sizes", *CHANGES)
 # Keywords with which timm's transformers accept pictures of any size, tried in this order.
 ANY_SIZE_OPTIONS: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 
@@ -50,7 +52,8 @@ class Encoder(nn.Module):
     """A timm backbone as a feature pyramid.
 
     Args:
-        name: a timm model name, with or without a ``.tag``, or SegFormer's ``mit_b0`` to ``mit_b5``.
+        name: a timm model name, with or without a ``.tag``; or SegFormer's ``mit_b0`` to ``mit_b5``, or SegNeXt's ``mscan_t``,
+            ``mscan_s``, ``mscan_b`` and ``mscan_l``.
         weights: ``"imagenet"`` (timm's default tag), another timm tag, a local file of weights, or None for random ones.
         in_channels: channels of the image; pretrained first convolutions are adapted, as timm does.
         strides: the requested levels, by the stride they have without dilation, ascending.
@@ -59,10 +62,13 @@ class Encoder(nn.Module):
         indices: the backbone's own levels to return, instead of the ones that fit the strides best.
         raw: return the maps at the sizes the backbone makes them, and after them its prefix tokens, (B, tokens, C) for each
             level, if it has any; the image must have a size that the backbone accepts, see `pad`.
+        lends_blocks: whether `lend_blocks` will be called; the backbone must be a plain vision transformer then.
         options: keywords for timm; and ``dilate_first``: whether a dilated stage is dilated from its first convolution on
-            (timm starts at the second block); ``layer_norm_eps``: of every layer normalisation;
-            ``taps`` and ``pad_windows``: see `Tapped`; ``padded_for``: see `with_plain_padding`; ``pad_before_shift`` and
-            ``bilinear_positions``: see `segnb.encoders.variants`.
+            (timm starts at the second block); ``layer_norm_eps``: of every layer normalisation; ``level_norms``: levels, by
+            their stride, whose maps a layer normalisation over the channels follows; ``level_necks``: see
+            `segnb.encoders.necks`; ``own_sizes``: whether levels keep the sizes that the backbone makes; ``taps`` and
+            ``pad_windows``: see `Tapped`; ``padded_for``: see `with_plain_padding`; and those of
+            `segnb.encoders.variants.CHANGES`.
 
     Attributes:
         name: the name with which to build the same encoder again, with the tag that was asked for.
@@ -87,12 +93,12 @@ class Encoder(nn.Module):
         output_stride: int = 32,
         indices: Sequence[int] | None = None,
         raw: bool = False,
+        lends_blocks: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.name, weights = check_name(name, weights)
         self.levels = tuple(strides)
-        self.strides = tuple(min(stride, output_stride) for stride in strides)
         self.raw = raw
         source, own = timm_name(self.name)
         keywords = {"in_chans": in_channels, **own, **(options or {})}
@@ -100,6 +106,7 @@ class Encoder(nn.Module):
         if tweaks["taps"]:
             keywords["feature_cls"] = partial(Tapped, taps=tweaks["taps"], pad_windows=bool(tweaks["pad_windows"]))
         keywords, blueprint = plan(source, keywords)
+        change(blueprint, tweaks)  # what sizes it accepts may depend on them
         self.native = native_size(blueprint)
         shapes = map_shapes(blueprint, in_channels, self.native)
         found = reductions_of(blueprint, shapes, self.native)
@@ -108,6 +115,7 @@ class Encoder(nn.Module):
             if tweaks["taps"]:
                 keywords["feature_cls"] = partial(keywords["feature_cls"], output_stride=output_stride)
             keywords, blueprint = plan(source, keywords, 32 if tweaks["taps"] else output_stride)
+            change(blueprint, tweaks)
             shapes = map_shapes(blueprint, in_channels, self.native)
             found = reductions_of(blueprint, shapes, self.native)
         if not any(found[level] for level in levels if level is not None):
@@ -116,14 +124,28 @@ class Encoder(nn.Module):
             )
         used = sorted({level for level in levels if level is not None})
         keywords["out_indices"] = tuple(blueprint.feature_info.out_indices[level] for level in used)
+        if lends_blocks:
+            if not is_plain_transformer(blueprint):
+                raise SegnbError(
+                    f"encoder {name!r} is no plain vision transformer, whose last blocks the decoder takes over: choose another, "
+                    "such as 'vit_small_patch14_reg4_dinov2'."
+                )
+            keywords["feature_cls"] = WithNorm
         backbone = with_plain_padding(build(source, weights, keywords), tweaks["padded_for"])
         change(backbone, tweaks)
         accept_one_picture(backbone)
         self.backbone = without_idle_dilation(backbone)
-        self.requires_grad_()
         self.positions = [None if level is None else used.index(level) for level in levels]
         self.channels = [0 if level is None else shapes[level][0] for level in levels]
         self.reductions = [0 if level is None else found[level] for level in levels]
+        self.strides = tuple(
+            (tweaks["own_sizes"] and reduction) or min(stride, output_stride)
+            for stride, reduction in zip(strides, self.reductions, strict=True)
+        )
+        sizes = {level: channels for level, channels in zip(self.levels, self.channels, strict=True) if channels}
+        self.level_norms = make_level_norms(self.backbone, sizes, tweaks["level_norms"])
+        self.level_necks = make_level_necks(sizes, max(self.reductions), tweaks["level_necks"])
+        self.requires_grad_()
         self.prefix_tokens = count_prefix_tokens(self.backbone)
         config = blueprint.pretrained_cfg
         self.mean = spread(config["mean"], in_channels)
@@ -140,6 +162,13 @@ class Encoder(nn.Module):
         freeze_idle(self.backbone)
         return self
 
+    def _finish(self, level: int, x: Tensor) -> Tensor:
+        """Normalise the map of a level, and bring it to its size, if that is asked for."""
+        name = f"stride{level}"
+        for layers in (self.level_norms, self.level_necks):
+            x = layers[name](x) if name in layers else x
+        return x
+
     def _exact_levels(self, blueprint: nn.Module, levels: Sequence[int | None]) -> list[bool]:
         """Find the levels whose map has ⌈H/s⌉ × ⌈W/s⌉ pixels by itself, so that an exported graph need not ask."""
         if self.fixed_size:
@@ -147,7 +176,9 @@ class Encoder(nn.Module):
         probes = ODD_SIZES if self.multiple == 1 else ((3 * self.multiple, 5 * self.multiple),)
         traces = [(probe, map_shapes(blueprint, len(self.mean), probe)) for probe in probes]
         return [
-            level is not None and all(shapes[level][1:] == shrunk(probe, stride) for probe, shapes in traces)
+            level is not None
+            and not self.level_necks
+            and all(shapes[level][1:] == shrunk(probe, stride) for probe, shapes in traces)
             for level, stride in zip(levels, self.strides, strict=True)
         ]
 
@@ -160,12 +191,13 @@ class Encoder(nn.Module):
             return self._forward_raw(padded)
         maps = self.backbone(padded)
         pyramid = []
-        for stride, position, exact in zip(self.strides, self.positions, self.exact, strict=True):
+        for level, stride, position, exact in zip(self.levels, self.strides, self.positions, self.exact, strict=True):
             rows, columns = shrunk(image.shape[-2:], stride)
             if position is None:
                 pyramid.append(image.new_zeros(image.shape[0], 0, rows, columns))
                 continue
             x = maps[position].permute(0, 3, 1, 2).contiguous() if self.channels_last else maps[position]
+            x = self._finish(level, x)
             if self.fixed_size:
                 x = F.interpolate(x, size=(rows, columns), mode="bilinear", align_corners=False)
             elif not exact:
@@ -184,18 +216,29 @@ class Encoder(nn.Module):
             maps, tokens = ([pair[part] for pair in pairs] for part in (0, 1))
         if self.channels_last:
             maps = [x.permute(0, 3, 1, 2).contiguous() for x in maps]
-        kept = [position for position in self.positions if position is not None]
-        return [maps[position] for position in kept] + [tokens[position] for position in kept if tokens]
+        kept = {level: place for level, place in zip(self.levels, self.positions, strict=True) if place is not None}
+        finished = [self._finish(level, maps[place]) for level, place in kept.items()]
+        return finished + [tokens[place] for place in kept.values() if tokens]
+
+    def lend_blocks(self, count: int) -> tuple[nn.ModuleList, nn.Module]:
+        """Hand over the last blocks and the norm behind them, see `take_last_blocks`; the map is that before them from now on."""
+        return take_last_blocks(self.backbone, count, self.name)
 
     def pad(self, image: Tensor) -> Tensor:
         """Add rows and columns of zeros, below and to the right, up to a size that the backbone accepts."""
         height, width = image.shape[-2:]
-        if self.multiple > 1:  # the same computation for every size, so that an exported graph serves all of them
-            rows, columns = shrunk((height, width), self.multiple)
-            return F.pad(image, (0, columns * self.multiple - width, 0, rows * self.multiple - height))
-        if min(height, width) < self.smallest:
-            return F.pad(image, (0, max(0, self.smallest - width), 0, max(0, self.smallest - height)))
+        # With a multiple it is the same computation for every size, so that an exported graph serves all of them.
+        if self.multiple > 1 or min(height, width) < self.smallest:
+            rows, columns = self.padded_size(height, width)
+            return F.pad(image, (0, columns - width, 0, rows - height))
         return image
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """(rows, columns) that `pad` makes of a picture of this size."""
+        if self.multiple > 1:
+            rows, columns = shrunk((height, width), self.multiple)
+            return rows * self.multiple, columns * self.multiple
+        return max(height, self.smallest), max(width, self.smallest)
 
 
 def plan(name: str, keywords: Mapping[str, Any], output_stride: int = 32) -> tuple[dict[str, Any], nn.Module]:
@@ -222,43 +265,6 @@ def plan(name: str, keywords: Mapping[str, Any], output_stride: int = 32) -> tup
     raise SegnbError(
         f"encoder {name!r} cannot give feature maps: timm says {failure}. Choose another from segnb.list_encoders()."
     ) from failure
-
-
-def choose_levels(reductions: Sequence[int], strides: Sequence[int]) -> list[int | None]:
-    """Choose which of a backbone's levels plays each requested stride.
-
-    Args:
-        reductions: stride of each level that the backbone has, in order of depth.
-        strides: requested strides, ascending.
-
-    Returns:
-        For each requested stride the level's position, or None for a stride below 4 that the backbone lacks.
-    """
-    offered = [stride if stride >= 4 or stride in reductions else None for stride in strides]
-    wanted = [stride for stride in offered if stride is not None]
-    if len(set(reductions)) == 1:
-        depth, count = len(reductions), len(wanted)
-        evenly = iter(max(0, (order + 1) * depth // count - 1) for order in range(count))
-        return [None if stride is None else next(evenly) for stride in offered]
-
-    def distance(level: int, stride: int) -> tuple[float, int]:
-        return abs(math.log(reductions[level] / stride)), -level
-
-    return [None if s is None else min(range(len(reductions)), key=partial(distance, stride=s)) for s in offered]
-
-
-def given_levels(
-    indices: Sequence[int], reductions: Sequence[int], strides: Sequence[int], name: str
-) -> list[int | None]:
-    """Check levels chosen by hand: one for each requested stride that the backbone has."""
-    depth, chosen = len(reductions), choose_levels(reductions, strides)
-    wanted = sum(level is not None for level in chosen)
-    if len(indices) != wanted or not all(isinstance(index, int) and -depth <= index < depth for index in indices):
-        raise SegnbError(
-            f"encoder_output_indices={indices!r}: give {wanted} numbers from 0 to {depth - 1}, levels of {name!r}."
-        )
-    remaining = iter(index % depth for index in indices)
-    return [None if level is None else next(remaining) for level in chosen]
 
 
 def native_size(blueprint: nn.Module) -> tuple[int, int]:

@@ -51,5 +51,7 @@ def check_name(name: str, weights: str | None) -> tuple[str, str | None]:
             "Use 'imagenet' for timm's default weights or None for random ones."
         )
     if weights == "imagenet" and not tags:
-        raise SegnbError(f"timm has no pretrained weights for {architecture!r}: pass encoder_weights=None.")
+        raise SegnbError(
+            f"timm has no pretrained weights for {architecture!r}: pass encoder_weights=None or a file of weights."
+        )
     return (f"{architecture}.{tag}" if tag else architecture), weights

@@ -121,7 +121,8 @@ class Batch:
 
 def ratio(total: Tensor, amount: Tensor) -> Tensor:
     """Divide a sum by what was summed up; 0, with a gradient of 0, if that is nothing."""
-    return total / amount.clamp(min=torch.finfo(total.dtype).tiny)
+    # Not by something tiny: the gradient, scaled for half precision or by a weight in a sum of losses, would be ∞ · 0.
+    return total / torch.where(amount > 0, amount, 1)
 
 
 def read(logits: Tensor, labels: Tensor) -> Batch:

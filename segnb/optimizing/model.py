@@ -14,6 +14,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
+from segnb.encoders import Encoder
 from segnb.errors import SegnbError
 from segnb.models import SegmentationModel
 from segnb.optimizing.folding import fuse_graph, fuse_parts, is_norm, pack
@@ -71,8 +72,9 @@ def optimize(model: SegmentationModel) -> InferenceModel:
         image = torch.randn(2, model.in_channels, *SIZE, generator=random)
         image = encoder.pad(image) if encoder.raw else image
         features = encoder(image)
-        _replace(encoder, "backbone", [fused_whole, fused_parts, pack], lambda: encoder(image))
-        _replace(fast, "decoder", [rewrite, pack], lambda: [fast.decoder(fast._read(features))])
+        if isinstance(encoder, Encoder):
+            _replace(encoder, "backbone", [fused_whole, fused_parts, pack], lambda: encoder(image))
+        _replace(fast, "decoder", [rewrite, pack], lambda: [fast.decoder(fast._read(image, features))])
     return fast.requires_grad_(False).to(device, dtype, memory_format=torch.channels_last)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from timm.models.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 
 from segnb.blocks import ASPP, UpBlock, pool_to_grid, resize_like
@@ -18,10 +19,12 @@ from segnb.decoders.pyramid.fpn import FPN
 from segnb.decoders.pyramid.linknet import LinkNetStep
 from segnb.decoders.pyramid.manet import Fuse
 from segnb.decoders.pyramid.segformer import SegFormer
-from segnb.decoders.pyramid.upernet import PyramidPooling, UPerNet
+from segnb.decoders.pyramid.upernet import UPerNet
 from segnb.optimizing.enlarging import DoubledConv, ResizedConv, doubled_transposed
-from segnb.optimizing.folding import fuse_sequences, pack
+from segnb.optimizing.folding import fuse_graph, fuse_sequences, pack
 from segnb.optimizing.layers import Conv, is_tracing
+from segnb.parts.contexts import PyramidPooling
+from segnb.parts.pyramids import PyramidFusion
 
 
 def adopt(new: nn.Module, old: nn.Module) -> None:
@@ -197,7 +200,7 @@ class FastPyramidPooling(PyramidPooling):
         width, count = conv.out_channels, len(pool.look)
         fine, *windows = conv.weight.split([conv.in_channels - width * count, *[width] * count], dim=1)
         self.see_map = with_weight(conv, fine, conv.bias, conv.act)
-        self.see_windows = nn.ModuleList(ResizedConv(weight) for weight in windows)
+        self.see_windows = nn.ModuleList(ResizedConv(weight, pool.align_corners) for weight in windows)
         self.finish = nn.Sequential(*rest)
         del self.mix
 
@@ -208,23 +211,31 @@ class FastPyramidPooling(PyramidPooling):
         return self.finish(self.see_map(x, plus=sum(seen)))
 
 
-class FastUPerNet(UPerNet):
-    """UPerNet: the last 3×3 convolution sees each level at its own size."""
+class FastPyramidFusion(PyramidFusion):
+    """UPerNet's pyramid: the last 3×3 convolution sees each level at its own size."""
 
-    def __init__(self, decoder: UPerNet) -> None:
-        adopt(self, decoder)
-        conv, *rest = decoder.mix
-        finest, *coarser = conv.weight.chunk(len(decoder.level_norms), dim=1)
+    def __init__(self, fusion: PyramidFusion) -> None:
+        adopt(self, fusion)
+        conv, *rest = fusion.mix
+        finest, *coarser = conv.weight.chunk(len(fusion.level_norms), dim=1)
         self.see_finest = with_weight(conv, finest, conv.bias, conv.act)
         self.see_coarser = nn.ModuleList(ResizedConv(weight) for weight in coarser)
         self.finish = nn.Sequential(*rest)
         del self.mix
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Turn features, fine to coarse, into logits (B, classes, H/4, W/4)."""
+        """Read all levels of the pyramid at the size of the finest."""
         finest, *coarser = self.pyramid(features)
         seen = [see(x, *finest.shape[-2:]) for see, x in zip(self.see_coarser, coarser, strict=True)]
-        return self.classify(self.finish(self.see_finest(finest, plus=sum(seen))))
+        return self.finish(self.see_finest(finest, plus=sum(seen)))
+
+
+class FastUPerNet(FastPyramidFusion):
+    """UPerNet: a pyramid and a classifier."""
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Turn features, fine to coarse, into logits (B, classes, H/4, W/4)."""
+        return self.classify(super().forward(features))
 
 
 class FastResidual(Residual):
@@ -265,13 +276,16 @@ REWRITES: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     UpBlock: rewrite_up_block,
     Fuse: lambda block: FastFuse(block) if block.interpolation == "nearest" else block,
     LinkNetStep: FastLinkNetStep,
-    ASPP: FastASPP,
+    ASPP: lambda pool: FastASPP(pool) if pool.project[0][0].kernel_size == (1, 1) else pool,
     PyramidPooling: FastPyramidPooling,
+    PyramidFusion: FastPyramidFusion,
     Residual: lambda block: FastResidual(block) if len(block) == 3 else block,
-    FPN: FastFPN,
-    SegFormer: FastSegFormer,
+    FPN: lambda fpn: fpn if fpn.smooth else FastFPN(fpn),
+    SegFormer: lambda decoder: FastSegFormer(decoder) if isinstance(decoder.project[0], nn.Conv2d) else decoder,
     UPerNet: FastUPerNet,
     DPT: FastDPT,
+    BasicBlock: fuse_graph,
+    Bottleneck: fuse_graph,
 }
 
 

@@ -85,13 +85,14 @@ def load_weights(model: SegmentationModel, tensors: dict[str, Tensor], source: s
         ),
     }
     if any(groups.values()):
+        built = [model.config[name] for name in ("arch", "encoder_name") if name in model.config]
         counts = ", ".join(
             f"{len(names)} {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
             for what, names in groups.items()
             if names
         )
         raise SegnbError(
-            f"the weights in {source!r} do not fit {model.config['arch']!r} on {model.config['encoder_name']!r}: "
+            f"the weights in {source!r} do not fit {' on '.join(map(repr, built))}: "
             f"of {len(expected)} tensors there are {counts}. Pass the options that the model was built with, or another file."
         )
     model.load_state_dict(tensors)

@@ -1,4 +1,4 @@
-"""Checkpoints of Hugging Face transformers: SegFormer, UPerNet on Swin or ConvNeXt, and DPT on a plain transformer.
+"""Checkpoints of Hugging Face transformers: SegFormer, UPerNet, DPT, and those that classify masks.
 
 config.json ── which timm backbone is this, with which options? ──▶ config
 weights     ── timm's names, segnb's names ──────────────────────▶ tensors
@@ -13,21 +13,34 @@ from pathlib import Path
 from typing import Any
 
 import timm
-import torch
-from torch import Tensor
 
 from segnb.encoders.names import timm_name
 from segnb.errors import SegnbError
+from segnb.pretrained import huggingface_masks as masks
 from segnb.pretrained import mit
 from segnb.pretrained.card import read_card
 from segnb.pretrained.checkpoint import Checkpoint, Patterns, read_weights, rename
+from segnb.pretrained.huggingface_backbones import (
+    BLOCK,
+    TRANSFORMERS,
+    Tensors,
+    closest,
+    read_backbone,
+    require,
+)
 from segnb.pretrained.layouts import as_kernel, join, split_readouts
 
-Tensors = dict[str, Tensor]
-READABLE = "SegFormer, UPerNet on Swin or ConvNeXt, and DPT, each for semantic segmentation"
+READABLE = "SegFormer, UPerNet on Swin or ConvNeXt, DPT, MaskFormer, Mask2Former and EoMT, each for segmentation"
+# What the name of a model of each kind ends with, if it is one for segmentation.
+ENDINGS = {
+    "maskformer": "ForInstanceSegmentation",
+    "mask2former": "ForUniversalSegmentation",
+    "eomt": "ForUniversalSegmentation",
+}
 
 # What a config.json means where it says nothing; newer versions leave out whatever is as usual.
 USUAL: dict[str, dict[str, Any]] = {
+    **masks.USUAL,
     "segformer": {
         "num_channels": 3,
         "num_encoder_blocks": 4,
@@ -43,28 +56,6 @@ USUAL: dict[str, dict[str, Any]] = {
         "classifier_dropout_prob": 0.1,
     },
     "upernet": {"hidden_size": 512, "pool_scales": [1, 2, 3, 6], "backbone_config": {"model_type": "resnet"}},
-    "swin": {
-        "num_channels": 3,
-        "patch_size": 4,
-        "embed_dim": 96,
-        "depths": [2, 2, 6, 2],
-        "num_heads": [3, 6, 12, 24],
-        "window_size": 7,
-        "mlp_ratio": 4.0,
-        "qkv_bias": True,
-        "hidden_act": "gelu",
-        "use_absolute_embeddings": False,
-        "layer_norm_eps": 1e-5,
-        "out_features": ["stage1", "stage2", "stage3", "stage4"],
-    },
-    "convnext": {
-        "num_channels": 3,
-        "patch_size": 4,
-        "hidden_sizes": [96, 192, 384, 768],
-        "depths": [3, 3, 9, 3],
-        "hidden_act": "gelu",
-        "out_features": ["stage1", "stage2", "stage3", "stage4"],
-    },
     "dpt": {
         "num_channels": 3,
         "hidden_size": 768,
@@ -88,80 +79,13 @@ USUAL: dict[str, dict[str, Any]] = {
     },
 }
 
-# timm's backbones, by the options that tell them apart.
-SWINS = {
-    name: {"embed_dim": width, "depths": depths, "num_heads": [width * 2**level // 32 for level in range(4)], **window}
-    for name, width, depths, window in (
-        ("swin_tiny_patch4_window7_224", 96, [2, 2, 6, 2], {"window_size": 7}),
-        ("swin_small_patch4_window7_224", 96, [2, 2, 18, 2], {"window_size": 7}),
-        ("swin_base_patch4_window7_224", 128, [2, 2, 18, 2], {"window_size": 7}),
-        ("swin_base_patch4_window12_384", 128, [2, 2, 18, 2], {"window_size": 12}),
-        ("swin_large_patch4_window7_224", 192, [2, 2, 18, 2], {"window_size": 7}),
-        ("swin_large_patch4_window12_384", 192, [2, 2, 18, 2], {"window_size": 12}),
-    )
-}
-CONVNEXTS = {
-    f"convnext_{size}": {"dims": [width * 2**level for level in range(4)], "depths": [3, 3, deep, 3]}
-    for size, width, deep in (
-        ("tiny", 96, 9),
-        ("small", 96, 27),
-        ("base", 128, 27),
-        ("large", 192, 27),
-        ("xlarge", 256, 27),
-    )
-}
-TRANSFORMERS = {
-    f"vit_{size}_patch16_384": {
-        "embed_dim": width,
-        "depth": depth,
-        "num_heads": heads,
-        "mlp_ratio": 4.0,
-        "qkv_bias": True,
-        "img_size": 384,
-        "patch_size": 16,
-    }
-    for size, width, depth, heads in (
-        ("tiny", 192, 12, 3),
-        ("small", 384, 12, 6),
-        ("base", 768, 12, 12),
-        ("large", 1024, 24, 16),
-    )
-}
-
 # transformers' names -> ours, as patterns tried in order.
-BLOCK: Patterns = [
-    (r"\.layernorm_before\.", ".norm1."),
-    (r"\.layernorm_after\.", ".norm2."),
-    (r"\.attention\.(self|attention)\.", ".attn."),
-    (r"\.attention\.output\.dense\.", ".attn.proj."),
-    (r"\.intermediate\.dense\.", ".mlp.fc1."),
-    (r"\.output\.dense\.", ".mlp.fc2."),
-]
 SEGFORMER: Patterns = [
     *mit.FROM_TRANSFORMERS,
     (r"^decode_head\.linear_c\.(\d)\.proj\.", r"decoder.project.\1."),
     (r"^decode_head\.linear_fuse\.", "decoder.mix.0."),
     (r"^decode_head\.batch_norm\.", "decoder.mix.1."),
     (r"^decode_head\.classifier\.", "decoder.classify.1."),
-]
-SWIN: Patterns = [
-    (r"^backbone\.embeddings\.patch_embeddings\.projection\.", "encoder.backbone.patch_embed.proj."),
-    (r"^backbone\.embeddings\.norm\.", "encoder.backbone.patch_embed.norm."),
-    (r"^backbone\.encoder\.layers\.", "encoder.backbone.layers_"),
-    # There a level ends with the merging of patches, in timm the next one begins with it.
-    *((rf"layers_{level}\.downsample\.", f"layers_{level + 1}.downsample.") for level in (2, 1, 0)),
-    *BLOCK,
-]
-CONVNEXT: Patterns = [
-    (r"^backbone\.embeddings\.patch_embeddings\.", "encoder.backbone.stem_0."),
-    (r"^backbone\.embeddings\.layernorm\.", "encoder.backbone.stem_1."),
-    (r"^backbone\.encoder\.stages\.", "encoder.backbone.stages_"),
-    (r"\.downsampling_layer\.", ".downsample."),
-    (r"\.layers\.(\d+)\.", r".blocks.\1."),
-    (r"\.layer_scale_parameter$", ".gamma"),
-    (r"\.dwconv\.", ".conv_dw."),
-    (r"\.layernorm\.", ".norm."),
-    (r"\.pwconv([12])\.", r".mlp.fc\1."),
 ]
 UPERNET: Patterns = [
     *((rf"^backbone\.hidden_states_norms\.stage{level + 1}\.", f"decoder.level_norms.{level}.") for level in range(4)),
@@ -198,7 +122,7 @@ DPT: Patterns = [
 # Tensors that play no part in the logits: training heads, and what DPT makes and never uses.
 IDLE = (
     r"auxiliary_head\.|backbone\.(swin\.)?layernorm\.|.*\.relative_position_index$|dpt\.(layernorm|pooler)\.|"
-    r"neck\.fusion_stage\.layers\.0\.residual_layer1\."
+    r"neck\.fusion_stage\.layers\.0\.residual_layer1\.|criterion\.|model\.pixel_level_module\.encoder\.(model\.|swin\.)?layernorm\."
 )
 
 
@@ -214,7 +138,7 @@ def read_folder(folder: Path, config: dict[str, Any]) -> Checkpoint:
     """
     kind = config["model_type"]
     made = next(iter(config.get("architectures") or []), kind)
-    if kind not in READERS or ("For" in made and not made.endswith("ForSemanticSegmentation")):
+    if kind not in READERS or ("For" in made and not made.endswith(ENDINGS.get(kind, "ForSemanticSegmentation"))):
         raise SegnbError(f"{str(folder)!r} holds transformers' {made}. Of transformers, segnb reads {READABLE}.")
     tensors = read_weights(folder, "transformers")
     used = {name: tensor for name, tensor in tensors.items() if not re.match(IDLE, name)}
@@ -260,28 +184,12 @@ def upernet(config: Mapping[str, Any], tensors: Tensors) -> tuple[dict[str, Any]
         raise SegnbError(
             f"this UPerNet stands on {config.get('backbone') or kind!r}. Of transformers, segnb reads {READABLE}."
         )
-    backbone = {**USUAL[kind], **backbone}
-    require(backbone, patch_size=4, hidden_act="gelu", out_features=["stage1", "stage2", "stage3", "stage4"])
-    if kind == "swin":
-        require(backbone, use_absolute_embeddings=False, qkv_bias=True, mlp_ratio=4.0, layer_norm_eps=1e-5)
-        wanted = {name: backbone[name] for name in ("embed_dim", "depths", "num_heads", "window_size")}
-        encoder, differing = closest(wanted, SWINS)
-        differing |= {"always_partition": True, "pad_before_shift": True}
-    else:
-        encoder, differing = closest({"dims": backbone["hidden_sizes"], "depths": backbone["depths"]}, CONVNEXTS)
-    patterns = [*UPERNET, *(SWIN if kind == "swin" else CONVNEXT)]
-    options = {
-        "encoder_name": encoder,
-        "in_channels": backbone["num_channels"],
-        "encoder_options": differing,
-        "decoder_channels": config["hidden_size"],
-        "level_norm_eps": 1e-5 if kind == "swin" else 1e-6,
-    }
-    named = {rename(name, patterns): tensor for name, tensor in tensors.items()}
-    if kind == "convnext" and not any(name.endswith(".gamma") for name in named):  # made without layer scales
-        kernels = {name: tensor for name, tensor in named.items() if name.endswith(".conv_dw.weight")}
-        named |= {name.replace(".conv_dw.weight", ".gamma"): torch.ones(len(x)) for name, x in kernels.items()}
-    return options, join(named, ("query", "key", "value"), "qkv")
+    stages = ["stage1", "stage2", "stage3", "stage4"]
+    require({"out_features": stages, **backbone}, out_features=stages)
+    options, named = read_backbone(backbone, tensors)
+    options |= {"decoder_channels": config["hidden_size"], "level_norm_eps": 1e-5 if kind == "swin" else 1e-6}
+    head = {name: tensor for name, tensor in tensors.items() if not name.startswith("backbone.")}
+    return options, {rename(name, UPERNET): tensor for name, tensor in {**head, **named}.items()}
 
 
 def dpt(config: Mapping[str, Any], tensors: Tensors) -> tuple[dict[str, Any], Tensors]:
@@ -326,6 +234,7 @@ READERS: dict[str, Callable[[Mapping[str, Any], Tensors], tuple[dict[str, Any], 
     "segformer": segformer,
     "upernet": upernet,
     "dpt": dpt,
+    **masks.READERS,
 }
 
 
@@ -340,29 +249,15 @@ def without_biases_before_norms(tensors: Tensors) -> Tensors:
     return kept
 
 
-def require(config: Mapping[str, Any], **values: Any) -> None:
-    """Refuse a model with an option that segnb has no equal of."""
-    for name, value in values.items():
-        given = list(config[name]) if isinstance(value, list) else config[name]
-        if given != value:
-            raise SegnbError(f"this model of transformers has {name}={given!r}; segnb reads only those with {value!r}.")
-
-
-def closest(wanted: Mapping[str, Any], offered: Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """Find the timm backbone that differs least from what is wanted: its name, and what differs."""
-    differing = {
-        name: {key: value for key, value in wanted.items() if value != facts[key]} for name, facts in offered.items()
-    }
-    return min(differing.items(), key=lambda pair: len(pair[1]))
-
-
 def labels(config: Mapping[str, Any], tensors: Tensors) -> list[str] | int:
     """Find the names of the classes, or their number if they were never named."""
-    bias = next(tensor for name, tensor in tensors.items() if re.fullmatch(r"decoder\.classify\.(1\.)?bias", name))
+    last = re.compile(r"decoder\.classify\.(1\.|classes\.)?bias")
+    name, bias = next((name, tensor) for name, tensor in tensors.items() if last.fullmatch(name))
+    count = len(bias) - name.endswith("classes.bias")  # queries may also be of no object
     names = {int(index): str(name) for index, name in config.get("id2label", {}).items()}
-    if sorted(names) != list(range(len(bias))) or all(name == f"LABEL_{index}" for index, name in names.items()):
-        return len(bias)
-    return [names[index] for index in range(len(bias))]
+    if sorted(names) != list(range(count)) or all(name == f"LABEL_{index}" for index, name in names.items()):
+        return count
+    return [names[index] for index in range(count)]
 
 
 def statistics(folder: Path, encoder_name: str) -> dict[str, Any]:

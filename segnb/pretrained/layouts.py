@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import Tensor
 
@@ -40,4 +42,17 @@ def split_readouts(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             split[name.replace(".both.", ".token.")] = tensor[:, channels:]
         else:
             split[name.replace(".both.", ".patches.")] = tensor
+    return split
+
+
+def split_projections(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Cut PyTorch's stacked projections, ``….in_proj_weight``, into those of query, key and value; others stay as they are."""
+    split = {}
+    for name, tensor in tensors.items():
+        match = re.fullmatch(r"(.*)\.in_proj_(weight|bias)", name)
+        if match:
+            parts = zip(("query", "key", "value"), tensor.chunk(3), strict=True)
+            split |= {f"{match[1]}.{part}.{match[2]}": piece for part, piece in parts}
+        else:
+            split[name] = tensor
     return split

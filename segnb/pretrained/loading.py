@@ -137,14 +137,11 @@ def download(hub_id: str) -> Path:
 
 
 def replace_classifier(tensors: dict[str, Tensor], model: SegmentationModel, before: int, source: str) -> None:
-    """Put fresh tensors where a checkpoint has one row for each of its own classes, and tell the user."""
+    """Put fresh tensors where a checkpoint has a row or column for each of its own classes, and tell the user."""
+    more = before - model.num_classes
     for name, fresh in model.state_dict().items():
-        if (
-            name in tensors
-            and len(tensors[name].shape)
-            and len(tensors[name]) == before
-            and len(fresh) == model.num_classes
-        ):
+        sides = list(zip(tensors[name].shape, fresh.shape, strict=False)) if name in tensors else []
+        if any(old != new for old, new in sides) and all(old in (new, new + more) for old, new in sides):
             tensors[name] = fresh
     warnings.warn(
         f"{source!r} was trained for {before} classes; for your {model.num_classes} the last layer is new: train it before use.",

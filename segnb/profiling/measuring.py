@@ -75,7 +75,7 @@ def profile(
             size=(height, width),
             parameters=_parameters(model),
             trainable=sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
-            encoder=_parameters(encoder) if isinstance(encoder, nn.Module) else None,
+            encoder=(_parameters(encoder) or None) if isinstance(encoder, nn.Module) else None,
             multiply_adds=None if getattr(model, "inference_only", False) else _multiply_adds(model, batch[:1]),
             latencies=[_measure(model, batch[:count].clone(), runs) for count in batch_sizes],
             machine=_machine(next(model.parameters())),

@@ -33,7 +33,7 @@ class Profile:
         size: height and width of the pictures.
         parameters: weights of the model; buffers such as running means do not count.
         trainable: those that learn; a frozen encoder's do not.
-        encoder: those of the encoder; None if the model has no part of that name.
+        encoder: those of the encoder; None if the model has none, as a network with a backbone of its own.
         multiply_adds: for one picture, see `profile`; None for an optimised model, whose fused operations torch cannot count.
         latencies: one for each batch size.
         machine: processor or graphics card, number of threads, version of torch, precision.

@@ -46,7 +46,8 @@ def choose_folder(out: str | Path | None, settings: dict[str, Any], resume: bool
     if out is not None:
         return Path(out)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:6]
-    stem = f"{settings['model']['arch']}-{settings['model']['encoder_name']}-{digest}"
+    parts = (settings["model"].get(name) for name in ("arch", "encoder_name"))  # a network has no encoder
+    stem = "-".join([part for part in parts if part] + [digest])
     count = 1
     while True:
         path = Path("runs") / (stem if count == 1 else f"{stem}-{count}")

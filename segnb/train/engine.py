@@ -117,14 +117,16 @@ class Engine:
         if done and self.recipe.schedule in ("plateau", "constant"):
             return  # these do not ask for the end
         restart_rates(self.plain_optimizer, self._peaks)
+        steps = steps or self.steps
+        strides = [self.progression.stride(1 + step // steps, epochs) for step in range(done)]
         self.scheduler = make_schedule(
             self.recipe.schedule,
             self.plain_optimizer,
-            epochs * (steps or self.steps),
+            steps * sum(self.progression.stride(epoch, epochs) for epoch in range(1, epochs + 1)),
             epochs=epochs,
             lower_is_better=self.recipe.monitor in LOWER_IS_BETTER,
         )
-        for _ in range(done):
+        for _ in range(sum(strides)):
             self.scheduler.step()
 
     def start_epoch(self, epoch: int) -> None:
@@ -142,8 +144,9 @@ class Engine:
             group = list(islice(batches, self.recipe.accumulate))
             if not group:
                 return
-            self.progression.look(group)
             is_first = self.epoch == 1 and step == 0
+            if self.progression.look(group) and is_first:
+                self.plan(self.epochs)
             if self.epoch <= self.progression.half_epochs(self.epochs) and not is_first:
                 group = [halve(images, labels) for images, labels in group]
             yield group
@@ -158,11 +161,18 @@ class Engine:
         return self.processes.sum(total)
 
     def compute_loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Compute the loss of a batch; auxiliary heads and earlier stages count less, as in PSPNet (section 3.3)."""
+        """Compute the loss of a batch.
+
+        Auxiliary heads and earlier stages count less, as in PSPNet (section 3.3). A decoder's own loss is added, or stands
+        alone if nobody has asked for another and the decoder learns by it.
+        """
         if not self.has_stages:
             return self.loss(self.forward(images), labels)
-        logits, *stages = self.forward(images)
-        return self.loss(logits, labels) + STAGE_WEIGHT * sum(self.loss(stage, labels) for stage in stages)
+        outputs, model = self.forward(images), self.plain_model
+        alone = self.recipe.loss == "auto" and model.learns_by_own_loss
+        final = 0.0 if alone else self.loss(outputs.logits, labels)
+        own = model.own_loss(outputs, labels) if outputs.clues else 0.0
+        return final + STAGE_WEIGHT * sum(self.loss(stage, labels) for stage in outputs.stages) + own
 
     def update(self, count: int) -> None:
         """Let the optimiser take the step whose gradients are there.
@@ -178,7 +188,8 @@ class Engine:
         if self.accelerator.optimizer_step_was_skipped:  # its gradients overflowed in half precision
             return
         if not isinstance(self.scheduler, ReduceLROnPlateau):
-            self.scheduler.step()
+            for _ in range(self.progression.stride(self.epoch, self.epochs)):
+                self.scheduler.step()
         if self.average is not None:
             self.average.update(self.plain_model, count)
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from segnb.encoders import Pixels
 from segnb.errors import SegnbError, nearest
 from segnb.models import SegmentationModel
 
@@ -65,7 +66,8 @@ def choose_lr(lr: float | str, model: SegmentationModel, optimizer: str | Optimi
 
     Returns:
         The number; or that of a callable's own choice; 1e-2 for optimisers that do not scale each gradient by its size (SGD
-        and its like); else 4e-3 for encoders with batch normalisation, which stand a higher rate, and 3e-4 for transformers.
+        and its like); else 4e-3 for encoders and networks with batch normalisation, which stand a higher rate, and 3e-4 for
+        transformers.
     """
     if lr != "auto":
         return float(lr)
@@ -74,7 +76,8 @@ def choose_lr(lr: float | str, model: SegmentationModel, optimizer: str | Optimi
         return float(own["lr"])
     if "betas" not in own:
         return 1e-2
-    normalised = any(isinstance(module, nn.BatchNorm2d) for module in model.encoder.modules())
+    backbone = model.decoder if isinstance(model.encoder, Pixels) else model.encoder
+    normalised = any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules())
     return 4e-3 if normalised else 3e-4
 
 

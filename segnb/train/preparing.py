@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate import Accelerator
 
+from segnb.encoders import Pixels
+from segnb.errors import SegnbError
 from segnb.losses import Loss, get_loss
 from segnb.models import SegmentationModel
 from segnb.train import checkpoint
@@ -35,6 +37,7 @@ def prepare(
     resume: bool,
 ) -> tuple[Session, Run]:
     """Make everything ready for the first step, or for the first one after the checkpoint of an earlier run."""
+    refuse_encoder_options(recipe, model)
     loss = make_loss(recipe, train)
     given = recipe
     all_learn = not recipe.freeze_encoder and model.image_head is None
@@ -63,6 +66,20 @@ def prepare(
     else:
         keeper.load(run, earlier)
     return Session(engine, keeper, valid, recipe), run
+
+
+def refuse_encoder_options(recipe: Recipe, model: SegmentationModel) -> None:
+    """Refuse what is said about the encoder of a model that has none.
+
+    Raises:
+        SegnbError: with the option.
+    """
+    for name, idle in (("freeze_encoder", 0), ("encoder_lr", None), ("layer_decay", None)):
+        if isinstance(model.encoder, Pixels) and getattr(recipe, name) != idle:
+            raise SegnbError(
+                f"{name}={getattr(recipe, name)!r}: {model.config['arch']!r} has a backbone of its own and no encoder; leave "
+                f"{name} out."
+            )
 
 
 def find_earlier(out: str | Path | None, settings: dict[str, Any], resume: bool) -> tuple[Path, dict[str, Any] | None]:

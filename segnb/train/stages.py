@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from segnb.models import SegmentationModel
+from segnb.models import Outputs, SegmentationModel
 
 
 class WithStages(nn.Module):
-    """A model that returns everything its loss looks at: (B, C, H, W) -> [logits, *stages], each (B, classes, H, W).
+    """A model that returns everything its loss looks at: (B, C, H, W) -> `Outputs`.
 
     The training engine sees only what goes through `forward`.
     """
@@ -17,7 +17,6 @@ class WithStages(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Compute logits, then those of auxiliary heads and earlier stages."""
-        outputs = self.model.forward_all(images)
-        return [outputs.logits, *outputs.stages]
+    def forward(self, images: Tensor) -> Outputs:
+        """Compute logits, those of auxiliary heads and earlier stages, and what a loss of the decoder's own reads."""
+        return self.model.forward_all(images)

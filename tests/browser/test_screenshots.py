@@ -38,6 +38,7 @@ tool""",
 pairs = [scene(seed) for seed in range(4)]
 tool = Painter([image for image, _ in pairs], LABELS, palette=PALETTE, masks=[pairs[0][1], None, None, None])
 tool""",
+    "studio": "from segnb.tools.studio import studio\nstudio((FakeDataset(48, 256, 384), FakeDataset(12, 256, 384)))",
 }
 
 

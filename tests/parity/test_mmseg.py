@@ -24,6 +24,8 @@ from weights import make_image, make_tensor  # noqa: E402
 METHODS = sorted(path.stem for path in ANSWERS.glob("*.npz"))
 NAMES = ["road", "car", "tree", "sky", "person"]
 PALETTE = [[128, 64, 128], [0, 0, 142], [107, 142, 35], [70, 130, 180], [220, 20, 60]]
+# Parameters there that change nothing: a class token that is not read and its position; the biases of keys in four blocks.
+IDLE = {"setr-mla-vit": 2 * 128, "gcnet-mae": 4 * 128}
 pytestmark = pytest.mark.parity
 
 
@@ -55,12 +57,12 @@ def test_same_weights_same_logits(method, tmp_path):
     model = segnb.load_model(file)
     file.unlink()  # hundreds of megabytes each
     assert Logger.made == 0
-    assert model.config["arch"] == method
+    assert model.config["arch"] == method.partition("-")[0]  # a size may follow
     assert model.classes == NAMES
     assert model.palette.tolist() == PALETTE
-    assert parameters(model) == stored["parameters"]
+    assert parameters(model) == stored["parameters"] - IDLE.get(method, 0)
     with torch.no_grad():
-        found = model(torch.from_numpy(make_image()))
+        found = model(torch.from_numpy(make_image(*stored.get("size", ()))))
     assert_same_logits(torch.from_numpy(stored["logits"])[None], found[..., ::4, ::4])
 
 

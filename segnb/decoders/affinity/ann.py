@@ -21,8 +21,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segnb.attention import attend, classifier
 from segnb.blocks import ConvNormAct, pool_to_grid
+from segnb.parts.attention import attend, classifier
 
 GRIDS = (1, 3, 6, 8)
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segnb.attention import RelateBetween, Scale, classifier
+from segnb.parts.attention import RelateBetween, Scale, classifier
 
 
 class CrissCross(nn.Module):

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from segnb.attention import Scale, attend, classifier
-from segnb.blocks import ConvNormAct
+from segnb.blocks import ConvNormAct, Stages
+from segnb.parts.attention import Scale, attend, classifier
 
 
 class PositionAttention(nn.Module):
@@ -97,8 +97,9 @@ class DANet(nn.Module):
         (coarse,) = features
         return self.classify(self.relate_places(coarse) + self.relate_channels(coarse))
 
-    def forward_all(self, features: list[Tensor]) -> list[Tensor]:
+    def forward_all(self, features: list[Tensor]) -> Stages:
         """Logits of the places alone, of the channels alone, and of both: each learns by itself, too."""
         (coarse,) = features
         places, channels = self.relate_places(coarse), self.relate_channels(coarse)
-        return [self.classify_places(places), self.classify_channels(channels), self.classify(places + channels)]
+        stages = [self.classify_places(places), self.classify_channels(channels), self.classify(places + channels)]
+        return Stages(stages, {})

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from segnb.attention import RelateBetween, attend, classifier
+from segnb.parts.attention import RelateBetween, attend, classifier
 
 TEMPERATURE = 0.05
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
-from segnb.attention import RelateBetween, classifier
+from segnb.parts.attention import RelateBetween, classifier
 
 
 class GlobalContext(nn.Module):

@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segnb.attention import attend, classifier
 from segnb.blocks import ConvNormAct
+from segnb.parts.attention import attend, classifier
 
 
 class SelfAttention(nn.Module):

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segnb.attention import attend, classifier
-from segnb.blocks import ConvNormAct, resize_like
+from segnb.blocks import ConvNormAct, Stages, resize_like
+from segnb.parts.attention import attend, classifier
 
 
 class RegionAttention(nn.Module):
@@ -75,12 +75,12 @@ class OCRNet(nn.Module):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Turn c2…c5 into logits (B, classes, H/4, W/4)."""
-        return self.forward_all(features)[-1]
+        return self.forward_all(features).logits[-1]
 
-    def forward_all(self, features: list[Tensor]) -> list[Tensor]:
+    def forward_all(self, features: list[Tensor]) -> Stages:
         """The first guess, and the logits after asking the regions that it marks."""
         joined = torch.cat([resize_like(level, features[0]) for level in features], dim=1)
         guess, x = self.guess(joined), self.narrow(joined)
         belongs = guess.flatten(2).softmax(dim=2)  # (B, classes, h·w): each class spreads over the pixels
         regions = (x.flatten(2) @ belongs.mT)[..., None]  # (B, width, classes, 1)
-        return [guess, self.classify(self.ask_regions(x, regions))]
+        return Stages([guess, self.classify(self.ask_regions(x, regions))], {})

@@ -22,8 +22,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segnb.attention import classifier
 from segnb.blocks import ConvNormAct, PooledBatchNorm, pool_to_grid
+from segnb.parts.attention import classifier
 
 
 class AdaptiveContext(nn.Module):

@@ -9,13 +9,14 @@
 
 Every 3×3 is separable. Why dilation: a wide view without losing resolution or adding weights.
 Paper: Chen et al., ECCV 2018, https://arxiv.org/abs/1802.02611, section 3.1 and figure 2.
-Differs from the paper: rates (12, 24, 36) at output stride 16 and one 3×3 convolution after the concatenation, as in
-released weights.
+Differs from the paper: rates (12, 24, 36) at output stride 16, and the second 3×3 convolution before the concatenation, as in the
+weights of SMP; `refine_after` has both after it, as the paper and MMSegmentation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,9 @@ class DeepLabV3Plus(nn.Module):
         decoder_atrous_rates: dilation of each 3×3 window.
         decoder_aspp_separable: whether the windows are depthwise convolutions followed by 1×1 ones.
         decoder_aspp_dropout: probability of dropping a value after the pooling.
+        decoder_fine_channels: channels that the fine level is projected to.
+        refine_after: convolve twice after the fine level has joined, instead of once before and once after; what was seen is
+            joined by a 3×3 convolution, and depthwise ones are normalised, too. For weights released by MMSegmentation.
         align_corners: how maps and logits are enlarged; True for weights released by SMP.
     """
 
@@ -49,21 +53,26 @@ class DeepLabV3Plus(nn.Module):
         decoder_atrous_rates: Sequence[int] = (12, 24, 36),
         decoder_aspp_separable: bool = True,
         decoder_aspp_dropout: float = 0.5,
+        decoder_fine_channels: int = 48,
+        refine_after: bool = False,
         align_corners: bool = False,
     ) -> None:
         super().__init__()
         self.align_corners = align_corners
         fine, coarse = in_channels
+        width, joined = decoder_channels, decoder_channels + decoder_fine_channels
+        window = partial(ConvNormAct, separable=True, norm_depthwise=refine_after)
         self.pool = ASPP(
             coarse,
-            decoder_channels,
+            width,
             decoder_atrous_rates,
-            separable=decoder_aspp_separable,
+            window=window if decoder_aspp_separable else ConvNormAct,
             dropout=decoder_aspp_dropout,
+            kernel_size=3 if refine_after else 1,
         )
-        self.refine = ConvNormAct(decoder_channels, decoder_channels, separable=True)
-        self.project = ConvNormAct(fine, 48, kernel_size=1)
-        self.mix = ConvNormAct(decoder_channels + 48, decoder_channels, separable=True)
+        self.refine = nn.Identity() if refine_after else window(width, width)
+        self.project = ConvNormAct(fine, decoder_fine_channels, kernel_size=1)
+        self.mix = nn.Sequential(window(joined, width), window(width, width)) if refine_after else window(joined, width)
         self.classify = nn.Conv2d(decoder_channels, classes, 1)
 
     def forward(self, features: list[Tensor]) -> Tensor:

@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segnb.attention import classifier
 from segnb.blocks import ConvNormAct, pool_to_grid
+from segnb.parts.attention import classifier
 
 
 class DynamicFilter(nn.Module):

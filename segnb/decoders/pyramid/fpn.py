@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segnb.blocks import ConvNormAct, group_norm, interpolation_mode, resize_like
+from segnb.blocks import ConvNormAct, interpolation_mode, norm_layer, resize_like
 from segnb.errors import SegnbError
 
 
@@ -36,6 +36,8 @@ class FPN(nn.Module):
         decoder_merge_policy: ``"add"`` or ``"cat"``, how the levels of the segmentation branch are joined.
         decoder_interpolation: ``"nearest"`` or ``"bilinear"``, how a coarse level is enlarged before it is added.
         decoder_dropout: probability of dropping a whole channel before the classifier.
+        decoder_use_norm: normalisation layer of the segmentation branch, see `segnb.blocks.norm_layer`.
+        smooth: convolve every p, 3×3, before the branch reads it, as in the first paper; SMP does not.
         align_corners: how the branch and the logits are enlarged; True for weights released by SMP.
     """
 
@@ -51,6 +53,8 @@ class FPN(nn.Module):
         decoder_merge_policy: str = "add",
         decoder_interpolation: str = "nearest",
         decoder_dropout: float = 0.2,
+        decoder_use_norm: str | bool = "groupnorm",
+        smooth: bool = False,
         align_corners: bool = False,
     ) -> None:
         super().__init__()
@@ -58,12 +62,11 @@ class FPN(nn.Module):
             raise SegnbError(f"decoder_merge_policy={decoder_merge_policy!r}: give 'add' or 'cat'.")
         self.merge_policy, self.align_corners = decoder_merge_policy, align_corners
         self.interpolation = interpolation_mode(decoder_interpolation)
-        width, branch = decoder_pyramid_channels, decoder_segmentation_channels
+        width, branch, norm = decoder_pyramid_channels, decoder_segmentation_channels, norm_layer(decoder_use_norm)
         self.project = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in in_channels)
+        self.smooth = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in in_channels if smooth)
         self.branches = nn.ModuleList(
-            nn.ModuleList(
-                ConvNormAct(branch if step else width, branch, norm=group_norm) for step in range(max(1, level))
-            )
+            nn.ModuleList(ConvNormAct(branch if step else width, branch, norm=norm) for step in range(max(1, level)))
             for level in range(len(in_channels))
         )
         merged = branch * (1 if decoder_merge_policy == "add" else len(in_channels))
@@ -76,9 +79,17 @@ class FPN(nn.Module):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Turn features, fine to coarse, into logits (B, classes, H/4, W/4)."""
+        return self.merge(self.pyramid(features))
+
+    def pyramid(self, features: list[Tensor]) -> list[Tensor]:
+        """Add to each level what the coarser ones know: features -> (B, pyramid channels, ...) for each, fine to coarse."""
         pyramid = [project(feature) for project, feature in zip(self.project, features, strict=True)]
         for level in range(len(pyramid) - 2, -1, -1):
             pyramid[level] = pyramid[level] + resize_like(pyramid[level + 1], pyramid[level], self.interpolation)
+        return [smooth(p) for smooth, p in zip(self.smooth, pyramid, strict=True)] if self.smooth else pyramid
+
+    def merge(self, pyramid: list[Tensor]) -> Tensor:
+        """Bring all levels of the pyramid to the size of the finest, join and classify them."""
         merged = self.climb(pyramid, 0)
         if self.merge_policy == "cat":
             coarse_first = range(len(pyramid) - 1, 0, -1)

@@ -28,6 +28,8 @@ class SegFormer(nn.Module):
         classes: channels of the returned logits.
         decoder_segmentation_channels: channels every level is projected to (paper: 256 for B0-B1, 768 for B2-B5).
         dropout: probability of dropping a whole channel before the classifier.
+        level_norms: normalise each level after its projection and cut off what is negative, as in MMSegmentation's weights; the
+            paper's and transformers' projections are linear.
         stem: also read the level of stride 2, as SMP does with encoders that have one; it is shrunk to H/4.
         align_corners: how the logits are enlarged; True for weights released by SMP.
     """
@@ -41,6 +43,7 @@ class SegFormer(nn.Module):
         *,
         decoder_segmentation_channels: int = 256,
         dropout: float = 0.1,
+        level_norms: bool = False,
         stem: bool = False,
         align_corners: bool = False,
     ) -> None:
@@ -48,7 +51,8 @@ class SegFormer(nn.Module):
         width = decoder_segmentation_channels
         self.align_corners = align_corners
         self.quarter = int(stem)
-        self.project = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in in_channels)
+        project = ConvNormAct if level_norms else nn.Conv2d
+        self.project = nn.ModuleList(project(channels, width, 1) for channels in in_channels)
         self.mix = ConvNormAct(width * len(in_channels), width, kernel_size=1)
         self.classify = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(width, classes, 1))
 

@@ -17,40 +17,16 @@ normalised; the weights of SMP and transformers need it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import torch
-from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
-from segnb.blocks import ConvNormAct, PooledBatchNorm, norm_layer, pool_to_grid, resize_like
-
-# A single window is one value per channel: nothing to normalise over within a picture, or within a batch of one.
-FOR_ONE_WINDOW: dict[Callable[[int], nn.Module], Callable[[int], nn.Module]] = {
-    nn.BatchNorm2d: PooledBatchNorm,
-    nn.InstanceNorm2d: nn.Identity,
-}
+from segnb.blocks import norm_layer
+from segnb.parts.pyramids import PyramidFusion
 
 
-class PyramidPooling(nn.Module):
-    """Join a map with its means over windows of four sizes: (B, in, h, w) -> (B, width, h, w)."""
-
-    grids = (1, 2, 3, 6)
-
-    def __init__(self, in_channels: int, width: int, norm: Callable[[int], nn.Module]) -> None:
-        super().__init__()
-        norms = [FOR_ONE_WINDOW.get(norm, norm) if bins == 1 else norm for bins in self.grids]
-        self.look = nn.ModuleList(ConvNormAct(in_channels, width, kernel_size=1, norm=each) for each in norms)
-        self.mix = ConvNormAct(in_channels + width * len(self.grids), width, norm=norm)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Look through every grid of windows and join what was seen."""
-        windows = [look(pool_to_grid(x, bins)) for look, bins in zip(self.look, self.grids, strict=True)]
-        return self.mix(torch.cat([x, *(resize_like(window, x) for window in windows)], dim=1))
-
-
-class UPerNet(nn.Module):
-    """Feature pyramid under pyramid pooling.
+class UPerNet(PyramidFusion):
+    """Feature pyramid under pyramid pooling: a `PyramidFusion` and a classifier.
 
     Args:
         in_channels: channels of each level, fine to coarse: (C2, C3, C4, C5).
@@ -58,7 +34,7 @@ class UPerNet(nn.Module):
         decoder_channels: width of the pyramid (paper: 512).
         decoder_use_norm: normalisation layer, see `segnb.blocks.norm_layer`.
         level_norm_eps: the small number under the root of the normalisation of each level over its channels; None for levels as
-            the encoder makes them, as in the paper.
+            the encoder makes them, as in the paper and in MMSegmentation's weights.
         align_corners: how the logits are enlarged; True for weights released by SMP.
     """
 
@@ -74,33 +50,10 @@ class UPerNet(nn.Module):
         level_norm_eps: float | None = 1e-6,
         align_corners: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(in_channels, decoder_channels, norm_layer(decoder_use_norm), level_norm_eps=level_norm_eps)
         self.align_corners = align_corners
-        norm, width = norm_layer(decoder_use_norm), decoder_channels
-        *finer, coarsest = in_channels
-        self.level_norms = nn.ModuleList(
-            nn.Identity() if level_norm_eps is None else LayerNorm2d(channels, eps=level_norm_eps)
-            for channels in in_channels
-        )
-        self.pool = PyramidPooling(coarsest, width, norm)
-        # Coarse to fine, the order in which they are used.
-        self.project = nn.ModuleList(ConvNormAct(channels, width, kernel_size=1, norm=norm) for channels in finer[::-1])
-        self.refine = nn.ModuleList(ConvNormAct(width, width, norm=norm) for _ in finer)
-        self.mix = ConvNormAct(width * len(in_channels), width, norm=norm)
-        self.classify = nn.Conv2d(width, classes, 1)
+        self.classify = nn.Conv2d(decoder_channels, classes, 1)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Turn features, fine to coarse, into logits (B, classes, H/4, W/4)."""
-        finest, *coarser = self.pyramid(features)
-        fine_first = [finest, *(resize_like(level, finest) for level in coarser)]
-        return self.classify(self.mix(torch.cat(fine_first, dim=1)))
-
-    def pyramid(self, features: list[Tensor]) -> list[Tensor]:
-        """Climb from the pooled coarsest level: features -> (B, decoder_channels, ...) for each, fine to coarse."""
-        *finer, coarsest = [norm(feature) for norm, feature in zip(self.level_norms, features, strict=True)]
-        pyramid = [self.pool(coarsest)]
-        for project, level in zip(self.project, finer[::-1], strict=True):
-            projected = project(level)
-            pyramid.append(projected + resize_like(pyramid[-1], projected))
-        refined = [pyramid[0], *(refine(p) for refine, p in zip(self.refine, pyramid[1:], strict=True))]
-        return refined[::-1]
+        return self.classify(super().forward(features))

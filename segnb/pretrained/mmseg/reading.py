@@ -16,11 +16,12 @@ from typing import Any
 
 from torch import Tensor
 
-from segnb.decoders import DECODERS
 from segnb.errors import SegnbError, nearest
+from segnb.models import ARCHITECTURES
+from segnb.networks import NETWORKS
 from segnb.pretrained.checkpoint import Checkpoint, rename
-from segnb.pretrained.mmseg_encoders import find_backbone
-from segnb.pretrained.mmseg_heads import COMMON, KEYS, MARKS
+from segnb.pretrained.mmseg.backbones import find_backbone
+from segnb.pretrained.mmseg.keys import COMMON, KEYS, MARKS, MOVES, OPTIONS, REARRANGE
 
 SOURCE = "MMSegmentation"
 # Parts of models of the same family of libraries that do something else.
@@ -31,7 +32,8 @@ OTHERS = {
     "keypoint_head": "a pose model of MMPose",
     "head": "a classifier of MMPretrain or a pose model of MMPose",
 }
-LAST = re.compile(r"decode_head\.(\d+\.)?conv_seg\.weight")  # of a cascade, there is one for each stage
+# The tensor with a row for each class, and one for "no object" where masks are classified; of a cascade, each stage has one.
+LAST = re.compile(r"decode_head\.((.+\.)?conv_seg|mask_norm|cls_embed)\.weight")
 Tensors = dict[str, Tensor]
 
 
@@ -62,18 +64,34 @@ def read_state_dict(path: Path, tensors: Tensors, meta: dict[str, Any], config: 
     """
     arch = config.pop("arch", None) or find_method(path, tensors)
     if arch not in KEYS:
-        known = DECODERS if arch not in DECODERS else KEYS
+        known = ARCHITECTURES if arch not in ARCHITECTURES else KEYS
         raise SegnbError(f"arch={arch!r} is no method whose checkpoints segnb can read. {nearest(arch, known)}")
-    encoder, encoder_tensors = find_backbone(path, tensors, config.pop("encoder_name", None))
-    heads = {name: tensor for name, tensor in tensors.items() if not name.startswith("backbone.")}
-    renamed = {rename(name, [*COMMON, *KEYS[arch]]): flat(tensor) for name, tensor in heads.items()}
-    classes = [len(tensor) for name, tensor in tensors.items() if LAST.match(name)][-1]
+    classes = [len(tensor) - ("cls_embed" in name) for name, tensor in tensors.items() if LAST.match(name)][-1]
     names, palette = read_classes(meta, classes)
-    found: dict[str, Any] = {"arch": arch, **encoder, "classes": names}
+    found: dict[str, Any] = {"arch": arch, "classes": names}
+    options = OPTIONS[arch](tensors) if arch in OPTIONS else {}
+    tensors = {rename(name, MOVES.get(arch, [])): tensor for name, tensor in tensors.items()}
+    encoder_tensors: Tensors = {}
+    if arch in NETWORKS:
+        found["in_channels"] = next(tensor.shape[1] for tensor in tensors.values() if tensor.dim() == 4)
+    else:
+        name = config.pop("encoder_name", None)
+        encoder, encoder_tensors = find_backbone(path, tensors, arch, {**options, **config}, name)
+        tweaks = [place.pop("encoder_options", {}) for place in (encoder, options, config)]
+        options |= encoder
+        if any(tweaks):
+            options["encoder_options"] = {**tweaks[0], **tweaks[1], **tweaks[2]}
+    renamed = {rename(name, [*COMMON, *KEYS[arch]]): flat(tensor) for name, tensor in tensors.items()}
+    renamed.pop("", None)  # what is no weight
+    if arch in REARRANGE:
+        renamed = REARRANGE[arch](renamed)
     if any(name.startswith("auxiliary.") for name in renamed):
         found["auxiliary"] = True
+        width, channels = renamed["auxiliary.mix.0.weight"].shape[:2]
+        if width != channels // 4:
+            found["auxiliary_width"] = width
     return Checkpoint(
-        {**found, **config}, {**encoder_tensors, **renamed}, palette, {"source": f"{SOURCE}, {path.name}"}
+        {**found, **options, **config}, {**encoder_tensors, **renamed}, palette, {"source": f"{SOURCE}, {path.name}"}
     )
 
 
@@ -88,6 +106,8 @@ def find_method(path: Path, tensors: Tensors) -> str:
         if any(mark in name for name in tensors):
             return arch
     head = sorted({name.split(".")[1] for name in tensors if name.startswith("decode_head.")})
+    if head == ["conv_seg"]:  # a classifier and nothing else: Segmenter's linear decoder
+        return "fcn"
     raise SegnbError(
         f"{str(path)!r} is a checkpoint of {SOURCE} whose method segnb does not recognise: its head has {', '.join(head[:6])}. "
         f"Say it with arch=…, one of {', '.join(sorted(KEYS))}."

@@ -25,5 +25,6 @@ def make_tensor(name, shape):
 def make_image(height=64, width=96):
     """(1, 3, height, width) float32: patches and noise, since noise alone averages out."""
     random = np.random.default_rng(0)
-    patches = random.standard_normal((1, 3, height // 16, width // 16)).repeat(16, 2).repeat(16, 3)
+    patches = random.standard_normal((1, 3, -(-height // 16), -(-width // 16))).repeat(16, 2).repeat(16, 3)
+    patches = patches[..., :height, :width]
     return (3 * patches + random.standard_normal((1, 3, height, width))).astype(np.float32)

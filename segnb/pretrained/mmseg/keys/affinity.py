@@ -1,18 +1,11 @@
-"""MMSegmentation's name of each tensor of a head -> ours, as patterns tried in order."""
+"""MMSegmentation's name of each tensor -> ours: the heads of affinity/."""
 
 from __future__ import annotations
 
-Patterns = list[tuple[str, str]]
+import math
 
-# What every head has.
-COMMON: Patterns = [
-    (r"\.conv\.(weight|bias)$", r".0.\1"),  # a ConvModule: convolution, norm
-    (r"\.bn\.", ".1."),
-    (r"^decode_head\.", "decoder."),
-    (r"^decoder\.conv_seg\.", "decoder.classify.1."),
-    (r"^auxiliary_head\.convs\.0\.", "auxiliary.mix."),
-    (r"^auxiliary_head\.conv_seg\.", "auxiliary.classify.1."),
-]
+from segnb.pretrained.mmseg.keys.common import ATTENTION, Patterns
+
 BETWEEN: Patterns = [
     (r"^decoder\.convs\.0\.", "decoder.relate.narrow."),
     (r"^decoder\.convs\.1\.", "decoder.relate.refine."),
@@ -24,10 +17,6 @@ NON_LOCAL: Patterns = [
     (r"^decoder\.nl_block\.theta\.0\.", "decoder.relate.relate.query."),
     (r"^decoder\.nl_block\.phi\.0\.", "decoder.relate.relate.key."),
     (r"^decoder\.nl_block\.conv_out\.", "decoder.relate.relate.mix."),
-]
-ATTENTION: Patterns = [
-    (r"\.(query|key|value)_project\.", r".\1."),
-    (r"\.(out|output)_project\.", ".project."),
 ]
 KEYS: dict[str, Patterns] = {
     "nonlocalnet": NON_LOCAL,
@@ -91,21 +80,12 @@ KEYS: dict[str, Patterns] = {
         (r"^decoder\.1\.object_context_block\.", "decoder.ask_regions."),
         *ATTENTION,
     ],
-    "apcnet": [
-        (r"^decoder\.acm_modules\.(\d)\.", r"decoder.look.\1."),
-        (r"\.pooled_redu_conv\.", ".narrow_means."),
-        (r"\.input_redu_conv\.", ".narrow."),
-        (r"\.global_info\.", ".summarise."),
-        (r"\.gla\.", ".ask."),
-        (r"\.residual_conv\.", ".join."),
-        (r"\.fusion_conv\.", ".mix."),
-        (r"^decoder\.bottleneck\.", "decoder.mix."),
-    ],
-    "dmnet": [
-        (r"^decoder\.dcm_modules\.(\d)\.", r"decoder.filters.\1."),
-        (r"\.filter_gen_conv\.", ".make_kernel."),
-        (r"\.input_redu_conv\.", ".narrow."),
-        (r"^(decoder\.filters\.\d)\.norm\.", r"\1.activate.0."),
+    "psanet": [
+        (r"^decoder\.reduce\.", "decoder.collect.narrow."),
+        (r"^decoder\.attention\.", "decoder.collect.ask."),
+        (r"^decoder\.reduce_p\.", "decoder.distribute.narrow."),
+        (r"^decoder\.attention_p\.", "decoder.distribute.ask."),
+        (r"^decoder\.proj\.", "decoder.widen."),
         (r"^decoder\.bottleneck\.", "decoder.mix."),
     ],
 }
@@ -120,6 +100,7 @@ MARKS = {
     "isanet": "decode_head.global_relation.",
     "ann": "decode_head.context.stages.",
     "ocrnet": "decode_head.1.object_context_block.",
-    "apcnet": "decode_head.acm_modules.",
-    "dmnet": "decode_head.dcm_modules.",
+    "psanet": "decode_head.attention_p.",
 }
+# What the names and shapes in a file tell of the options of `create_model`.
+OPTIONS = {"psanet": lambda tensors: {"mask_size": math.isqrt(len(tensors["decode_head.attention.1.weight"]))}}

@@ -23,8 +23,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
 
     Source: Vaswani et al., NeurIPS 2017, https://arxiv.org/abs/1706.03762, section 3.2.1.
     """
-    pixels = [part.flatten(2).mT for part in (query, key, value)]
-    gathered = F.scaled_dot_product_attention(*pixels, scale=scale)
+    pixels = [
+        part.flatten(2).mT.unsqueeze(1) for part in (query, key, value)
+    ]  # with heads, one: ONNX knows no other form
+    gathered = F.scaled_dot_product_attention(*pixels, scale=scale).squeeze(1)
     return gathered.mT.reshape(*value.shape[:2], *query.shape[-2:])
 
 

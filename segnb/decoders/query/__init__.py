@@ -1,0 +1,1 @@
+"""Decoders in which classes or masks are vectors that ask the map where they are."""

@@ -1,0 +1,1 @@
+"""What several architectures share, by idea; `segnb.blocks` has what is smaller."""
