@@ -24,9 +24,10 @@ check: $(VENV)/.test    ## style and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-parity: $(VENV)/.test $(MMSEG)/.done  ## compare with MMSegmentation itself, in an environment of its own
+parity: $(VENV)/.test $(MMSEG)/.done  ## compare with MMSegmentation itself, in an environment of its own; every method learns by heart
 	$(MMSEG)/bin/python tests/parity/mmsegmentation/make.py .cache/mmseg-answers
 	SEGNB_MMSEG_ANSWERS=.cache/mmseg-answers $(BIN)/python -m pytest tests/parity
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_overfitting.py -m "long or not long" -n 2
 
 samples: $(VENV)/.lab   ## draw the shipped sample pictures again
 	$(BIN)/python -m segnb.data.samples data_samples

@@ -61,7 +61,12 @@ def miou(model, images, labels):
     return counts.miou()
 
 
-@pytest.mark.parametrize("arch", list_models())
+# One of each family in every run; the others take minutes, and belong to `make parity`.
+ALWAYS = ("unet", "deeplabv3plus", "segformer", "ocrnet", "maskformer", "fastscnn")
+EACH = [arch if arch in ALWAYS else pytest.param(arch, marks=pytest.mark.long) for arch in list_models()]
+
+
+@pytest.mark.parametrize("arch", EACH)
 def test_it_learns_eight_scenes_by_heart(arch):
     images, labels, classes = eight_scenes(SIZES.get(arch, (64, 88)))
     torch.manual_seed(0)

@@ -212,10 +212,10 @@ def test_norms_are_synchronized_for_the_run_only():
 def test_the_stages_go_through_forward():
     model = tiny_model(auxiliary=True).eval()
     image = torch.zeros(1, 3, 40, 40, dtype=torch.uint8)
-    logits, stage = WithStages(model)(image)
-    outputs = model.forward_all(image)
-    assert torch.equal(logits, outputs.logits)
-    assert torch.equal(stage, outputs.stages[0])
+    found, outputs = WithStages(model)(image), model.forward_all(image)
+    assert torch.equal(found.logits, outputs.logits)
+    assert torch.equal(found.stages[0], outputs.stages[0])
+    assert len(found.stages) == 1
 
 
 def test_processes_are_checked_before_anything_else(monkeypatch):

@@ -12,6 +12,7 @@ from segnb.models import ARCHITECTURES
 from segnb.networks import NETWORKS
 
 ROOT = Path(__file__).parents[1]
+ON_TRANSFORMERS = {"dpt": "vit_base_patch16_224", "eomt": "vit_small_patch14_reg4_dinov2"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -29,7 +30,7 @@ def test_model_table_is_the_registry():
         assert paper in (ROOT / file).read_text(encoding="utf-8")
         assert max(float(share) for share in re.findall(r"\(([\de.+-]+)\)", proofs)) <= 1e-4
         with torch.device("meta"):
-            encoder = () if name in NETWORKS else ("vit_base_patch16_224" if name == "dpt" else "resnet34", None)
+            encoder = () if name in NETWORKS else (ON_TRANSFORMERS.get(name, "resnet34"), None)
             model = segnb.create_model(name, *encoder)
         assert f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.1f}" == millions
 

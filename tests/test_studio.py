@@ -21,10 +21,13 @@ import segnb
 from segnb.cli import running
 from segnb.data import SegmentationDataset, load_sample
 from segnb.errors import SegnbError
-from segnb.tools import building, studio_corrections, studio_session, studio_state
+from segnb.tools import building
 from segnb.tools.studio import Studio, studio
-from segnb.tools.studio_reading import reading_code
-from segnb.tools.studio_training import options_of_fit
+from segnb.tools.studio import corrections as studio_corrections
+from segnb.tools.studio import session as studio_session
+from segnb.tools.studio import state as studio_state
+from segnb.tools.studio.reading import reading_code
+from segnb.tools.studio.training import options_of_fit
 from segnb.widgets.studio.tabs import NAMES, title_of
 
 

@@ -10,6 +10,7 @@ import types
 
 import numpy as np
 import pytest
+from building import ON_BLOCKS
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -566,23 +567,31 @@ def test_a_missing_level_is_an_empty_place(tools):
 
 
 def every_architecture():
+    """Names, and an encoder that each can stand on."""
     from segnb.decoders import DECODERS
 
-    return list(DECODERS)
+    return [(arch, "test_vit" if arch in ON_BLOCKS else TINY) for arch in DECODERS]
 
 
-@pytest.mark.parametrize("arch", every_architecture())
-def test_the_shapes_are_those_of_a_real_pass(tools, arch):
+def shape_of(output):
+    """The shape of the first map that a block gives, without the batch."""
+    while isinstance(output, (tuple, list)):
+        output = output[0]
+    return tuple(output.shape[1:])
+
+
+@pytest.mark.parametrize(("arch", "encoder_name"), every_architecture())
+def test_the_shapes_are_those_of_a_real_pass(tools, arch, encoder_name):
     import torch
 
     from segnb.models import create_model
 
-    flow = flow_of(tools, arch, TINY, (96, 64))
+    flow = flow_of(tools, arch, encoder_name, (96, 64))
     nodes = flow["nodes"]
-    model = create_model(arch, TINY, None, classes=3).eval()
+    model = create_model(arch, encoder_name, None, classes=3).eval()
     real: dict[str, tuple[int, ...]] = {}
     for path, block in tools[1].blocks_of(model.decoder):
-        block.register_forward_hook(lambda _module, _inputs, out, path=path: real.update({path: tuple(out.shape[1:])}))
+        block.register_forward_hook(lambda _module, _inputs, out, path=path: real.update({path: shape_of(out)}))
     with torch.no_grad():
         logits = model(torch.zeros(1, 3, 96, 64))
     drawn = {each["name"]: each["shape"] for each in nodes if each["kind"] in ("block", "head")}
@@ -679,8 +688,8 @@ def test_options_are_read_off_the_classes(tools):
         assert all(each["help"] for each in one["options"]), one["name"]
 
 
-@pytest.mark.parametrize("arch", every_architecture())
-def test_what_is_offered_can_be_built(tools, arch):
+@pytest.mark.parametrize(("arch", "encoder_name"), every_architecture())
+def test_what_is_offered_can_be_built(tools, arch, encoder_name):
     import torch
 
     (described,) = [one for one in tools[2].architectures() if one["name"] == arch]
@@ -688,7 +697,7 @@ def test_what_is_offered_can_be_built(tools, arch):
     options |= {each["name"]: not each["default"] for each in described["options"] if each["kind"] == "switch"}
     design = {
         "arch": arch,
-        "encoder_name": TINY,
+        "encoder_name": encoder_name,
         "encoder_weights": None,
         "in_channels": 4,
         "classes": 2,

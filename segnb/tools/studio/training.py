@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from segnb.errors import SegnbError
-from segnb.tools.studio_reading import call
-from segnb.tools.studio_session import SEED, Step
+from segnb.tools.studio.reading import call
+from segnb.tools.studio.session import SEED, Step
 from segnb.widgets.monitor.monitor import TrainingMonitor
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from segnb.tools.studio_reading import call, reading_code, write_pictures
-from segnb.tools.studio_session import SEED, Step, as_script, notebook_path, own_lines, write_notebook
-from segnb.tools.studio_state import StudioState
+from segnb.tools.studio.reading import call, reading_code, write_pictures
+from segnb.tools.studio.session import SEED, Step, as_script, notebook_path, own_lines, write_notebook
+from segnb.tools.studio.state import StudioState
 
 READ = "Pictures to learn from, and others to judge by, which the model never learns from."
 CHECK = "What would spoil the training: broken files, wrong labels, one picture on both sides."

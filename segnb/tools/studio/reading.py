@@ -15,7 +15,7 @@ from PIL import Image
 from segnb.draw import IGNORE
 from segnb.errors import SegnbError
 from segnb.files import write_atomically
-from segnb.tools.studio_data import VALID, StudioData
+from segnb.tools.studio.data import VALID, StudioData
 
 if TYPE_CHECKING:
     from segnb.data.datasets import SegmentationDataset

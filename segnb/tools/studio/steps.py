@@ -29,17 +29,17 @@ from typing import TYPE_CHECKING, Any
 
 from segnb.data.wording import counted
 from segnb.errors import SegnbError, nearest
-from segnb.tools.studio_corrections import Corrections, free_folder, with_masks
-from segnb.tools.studio_data import StudioData, open_data
-from segnb.tools.studio_lesson import StudioLesson
-from segnb.tools.studio_pages import page
+from segnb.tools.studio.corrections import Corrections, free_folder, with_masks
+from segnb.tools.studio.data import StudioData, open_data
+from segnb.tools.studio.lesson import StudioLesson
+from segnb.tools.studio.pages import page
 
 if TYPE_CHECKING:
     from segnb.data.checks.report import DataReport
     from segnb.data.datasets import SegmentationDataset
     from segnb.exporting import ExportReport
     from segnb.models import SegmentationModel
-    from segnb.tools.studio_training import StudioMonitor
+    from segnb.tools.studio.training import StudioMonitor
     from segnb.train.run import Run
     from segnb.widgets.painter.painter import Painter
 
@@ -123,7 +123,7 @@ class Studio(StudioLesson):
         Raises:
             SegnbError: a model is being trained already, an argument does not fit, or what `segnb.fit` says.
         """
-        from segnb.tools.studio_training import StudioMonitor, Watcher, new_model, options_of_fit
+        from segnb.tools.studio.training import StudioMonitor, Watcher, new_model, options_of_fit
         from segnb.train import fit
 
         self._fill(epochs=epochs, rate=lr, budget=budget)
@@ -241,7 +241,7 @@ class Studio(StudioLesson):
 
     def _begin(self, model: SegmentationModel, began_with: dict[str, Any], monitor: StudioMonitor, run: Run) -> None:
         """Show a training that has begun; what was found out about the model before is of the past."""
-        from segnb.tools.studio_training import Training
+        from segnb.tools.studio.training import Training
 
         if self.run is run:
             return

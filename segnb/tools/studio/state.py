@@ -11,9 +11,9 @@ import ipywidgets
 
 from segnb.data.wording import counted, listed
 from segnb.errors import SegnbError
-from segnb.tools.studio_corrections import Corrections
-from segnb.tools.studio_data import StudioData
-from segnb.tools.studio_pages import standing
+from segnb.tools.studio.corrections import Corrections
+from segnb.tools.studio.data import StudioData
+from segnb.tools.studio.pages import standing
 from segnb.widgets.augmenter.augmenter import Augmenter, augment
 from segnb.widgets.studio.panel import Panel
 from segnb.widgets.studio.tabs import title_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from segnb.data.datasets import SegmentationDataset
     from segnb.exporting import ExportReport
     from segnb.models import SegmentationModel
-    from segnb.tools.studio_training import Training
+    from segnb.tools.studio.training import Training
     from segnb.train.run import Run
     from segnb.widgets.builder.builder import Builder
     from segnb.widgets.inspector.inspector import Inspector
