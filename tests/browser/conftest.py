@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from front_ends import CELLS_ENDED, CHROMIUM_FLAGS, FRONT_ENDS, KERNEL_STARTED, Notebook, write_notebook
+from front_ends import CELLS_ENDED, CHROMIUM_FLAGS, FRAMES, FRONT_ENDS, KERNEL_STARTED, Notebook, write_notebook
 from servers import COLAB, COLAB_PYTHON, NEWEST, TESTS, Server, start_classic, start_lab
 
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
@@ -115,6 +115,7 @@ def _browser_window(servers: Servers, chromium: object, **options: object) -> It
     """A fresh browser window that opens notebooks; all kernels are shut down when it closes."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900}, **options)
     context.set_default_timeout(30_000)
+    context.add_init_script(FRAMES)
 
     def open_one(source: list[str] | Path, *, kernel: str = "installed", front_end: str = "lab") -> Notebook:
         if kernel == "newest" and not NEWEST.is_dir():

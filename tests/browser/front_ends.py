@@ -26,6 +26,25 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# A headless Chromium without a graphics card sometimes stops drawing, and JupyterLab waits for frames: then a clock makes them.
+FRAMES = """(() => {
+    const [ask, cancel] = [window.requestAnimationFrame.bind(window), window.cancelAnimationFrame.bind(window)];
+    const late = new Map();
+    window.requestAnimationFrame = (draw) => {
+        const run = (now) => {
+            clearTimeout(late.get(place));
+            if (late.delete(place)) draw(now);
+        };
+        const place = ask(run);
+        late.set(place, setTimeout(() => { cancel(place); run(performance.now()); }, 500));
+        return place;
+    };
+    window.cancelAnimationFrame = (place) => {
+        clearTimeout(late.get(place));
+        late.delete(place);
+        cancel(place);
+    };
+})()"""
 Ignored = list[tuple[str, str]]  # part of a line in the browser's console that says nothing about us, and why
 KERNEL_STARTED, CELLS_ENDED = "the kernel has started", "all cells have ended"
 AFTER_START = 3000  # ms: the page restores its layout and opens the widgets' subshell
