@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from front_ends import CELLS_ENDED, CHROMIUM_FLAGS, FRAMES, FRONT_ENDS, KERNEL_STARTED, Notebook, write_notebook
+from front_ends import CHROMIUM_FLAGS, FRAMES, FRONT_ENDS, Notebook, write_notebook
 from servers import COLAB, COLAB_PYTHON, NEWEST, TESTS, Server, start_classic, start_lab
 
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
@@ -34,11 +34,17 @@ LONGEST = 600  # seconds for a test; calls into a page that hangs have no limit 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give every test here a limit, and a second chance when Jupyter's kernel did not answer; its state stands in the report."""
+    """Give every test here a limit, and a second chance: without a graphics card a browser loses frames now and then."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(LONGEST))
-            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=[KERNEL_STARTED, CELLS_ENDED]))
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Tell why a test is repeated: what fails twice is wrong, what fails often should be looked at."""
+    if report.outcome == "rerun":
+        print(f"\nrepeated: {report.nodeid}\n{report.longreprtext[-2000:]}", file=sys.__stdout__)
 
 
 def missing(reason: str) -> None:

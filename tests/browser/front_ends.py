@@ -46,7 +46,6 @@ FRAMES = """(() => {
     };
 })()"""
 Ignored = list[tuple[str, str]]  # part of a line in the browser's console that says nothing about us, and why
-KERNEL_STARTED, CELLS_ENDED = "the kernel has started", "all cells have ended"
 AFTER_START = 3000  # ms: the page restores its layout and opens the widgets' subshell
 
 
@@ -72,7 +71,7 @@ class Notebook:
         self.page.on("console", self._keep)
         self.page.goto(f"{self.server.url}/{self.address.format(name=self.path.name, token=self.server.token)}")
         self.page.locator(self.any_cell).first.wait_for(timeout=60_000)
-        self.wait_for_kernel(lambda: self.kernel_status() == "idle", KERNEL_STARTED, 60)
+        self.wait_for_kernel(lambda: self.kernel_status() == "idle", "the kernel has started", 60)
         self.page.wait_for_timeout(AFTER_START)
 
     def run_all(self) -> None:
@@ -110,7 +109,7 @@ class Notebook:
 
     def wait_idle(self, seconds: float = 120) -> None:
         """Wait until no cell runs or waits."""
-        self.wait_for_kernel(lambda: self.running_cells() == 0, CELLS_ENDED, seconds)
+        self.wait_for_kernel(lambda: self.running_cells() == 0, "all cells have ended", seconds)
 
     def outputs(self) -> str:
         """All text below the cells, tracebacks included."""
