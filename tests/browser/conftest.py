@@ -34,15 +34,15 @@ LONGEST = 600  # seconds for a test; calls into a page that hangs have no limit 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give every test here a limit, and a second chance: without a graphics card a browser loses frames now and then."""
+    """Give every test here a limit, and two more chances: without a graphics card a browser loses frames now and then."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(LONGEST))
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.add_marker(pytest.mark.flaky(reruns=2))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Tell why a test is repeated: what fails twice is wrong, what fails often should be looked at."""
+    """Tell why a test is repeated: what fails each time is wrong, what fails often should be looked at."""
     if report.outcome == "rerun":
         print(f"\nrepeated: {report.nodeid}\n{report.longreprtext[-2000:]}", file=sys.__stdout__)
 
