@@ -1,4 +1,4 @@
-"""Every backbone of timm as an encoder under FPN: does it build, run and learn, at its own picture size and at another?
+"""Every backbone of timm, and MSCAN, as an encoder under FPN: does it build, run, learn, at its own size and at another?
 
     python benchmarks/encoders.py ["resnet*"] [--part 1/2] [--write]
 
@@ -119,7 +119,7 @@ def write(tried: dict[str, dict[str, Any]]) -> None:
             if "error" in entry[when]:
                 failures[entry[when]["error"]].append(f"`{entry['name']}` ({when} size)")
     text = (
-        f"# Every backbone of timm {timm.__version__} as an encoder under FPN\n\n"
+        f"# Every backbone of timm {timm.__version__}, and MSCAN, as an encoder under FPN\n\n"
         f"`python benchmarks/encoders.py --write`, torch {torch.__version__}, segnb {segnb.__version__}. A picture or two went "
         f"forward and backward; {computed} of {total} really computed, the larger ones on the meta device (operations, "
         "shapes and gradients).\n\n"

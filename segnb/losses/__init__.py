@@ -4,6 +4,11 @@
     region.py            overlap of regions             dice jaccard tversky mcc
     lovasz_extension.py  intersection over union        lovasz
     distance.py          distance of contours           boundary hausdorff
+    matching.py          queries matched to segments    of maskformer, mask2former and eomt
+    presence.py          which classes are there        of encnet
+    detail.py            edges of all kinds             of stdc
+    boundary_targets.py  contours                       of pidnet
+    points.py, unsure_points.py                         where masks and logits are compared
     naming.py            sums of them by name           get_loss("0.7*dice+0.3*focal")
 
 Every loss takes raw logits (B, K, H, W), and reads off the labels what kind of problem it is (`segnb.losses.batch`):
