@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 from front_ends import CHROMIUM_FLAGS, FRAMES, FRONT_ENDS, Notebook, write_notebook
+from playwright.sync_api import Error, expect, sync_playwright
 from servers import COLAB, COLAB_PYTHON, NEWEST, TESTS, Server, start_classic, start_lab
 
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
@@ -103,10 +104,6 @@ def lab(servers: Servers) -> Server:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[object]:
     """The system's Chromium, or the one that Playwright has downloaded."""
-    try:
-        from playwright.sync_api import Error, sync_playwright
-    except ImportError:
-        missing("playwright is not installed: pip install playwright")
     with sync_playwright() as playwright:
         try:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
@@ -121,6 +118,7 @@ def _browser_window(servers: Servers, chromium: object, **options: object) -> It
     """A fresh browser window that opens notebooks; all kernels are shut down when it closes."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900}, **options)
     context.set_default_timeout(30_000)
+    expect.set_options(timeout=20_000)
     context.add_init_script(FRAMES)
 
     def open_one(source: list[str] | Path, *, kernel: str = "installed", front_end: str = "lab") -> Notebook:

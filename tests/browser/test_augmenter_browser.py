@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from plain_page import PlainPage
+from playwright.sync_api import expect
 
 from segnb.data import SegmentationDataset
 from segnb.draw import palette
@@ -78,7 +79,7 @@ def drawn_labels(shown, i):
 def test_search_and_add(shown):
     one = shown()
     page = one.page
-    assert page.locator(".segnb-empty").is_visible()
+    expect(page.locator(".segnb-empty")).to_be_visible()
     page.get_by_label(SEARCH).fill("flip")
     assert page.get_by_label("Transforms found").locator("option").all_inner_texts() == [
         "HorizontalFlip",
@@ -89,8 +90,8 @@ def test_search_and_add(shown):
     page.keyboard.press("Enter")
     assert outline(one) == ["VerticalFlip"]
     assert page.locator(".segnb-step-name:focus").inner_text().startswith("VerticalFlip")
-    assert page.locator(".segnb-results").is_hidden()
-    assert page.locator(".segnb-empty").is_hidden()
+    expect(page.locator(".segnb-results")).to_be_hidden()
+    expect(page.locator(".segnb-empty")).to_be_hidden()
 
     page.get_by_label(SEARCH).fill("gamma")
     page.get_by_label("Transforms found").select_option("RandomGamma")
@@ -103,7 +104,7 @@ def test_search_and_add(shown):
     assert "Normalize is left out: data sets hand over uint8" in page.locator(".segnb-transform").inner_text()
     page.keyboard.press("Enter")
     page.keyboard.press("Escape")
-    assert page.locator(".segnb-results").is_hidden()
+    expect(page.locator(".segnb-results")).to_be_hidden()
     assert len(one.state("steps")) == 3
 
 
@@ -165,7 +166,7 @@ def test_choices_flags_text_and_none(shown):
     page.get_by_label("scale", exact=True).fill("(0.8, 1.2)")
     page.keyboard.press("Enter")
     assert values(one)["scale"] == [0.8, 1.2]
-    assert page.get_by_label("mask_interpolation").count() == 0  # there is but one that keeps labels
+    expect(page.get_by_label("mask_interpolation")).to_have_count(0)  # there is but one that keeps labels
 
 
 def test_a_refused_value_is_explained_and_the_former_comes_back(shown):
@@ -183,7 +184,7 @@ def test_a_refused_value_is_explained_and_the_former_comes_back(shown):
     page.get_by_label("height").fill("16")
     page.keyboard.press("Enter")
     assert values(one)["height"] == 16
-    assert page.locator(".segnb-left > .segnb-error").inner_text() == ""
+    expect(page.locator(".segnb-left > .segnb-error")).to_have_text("", use_inner_text=True)
 
 
 def test_order_by_buttons_keys_and_dragging(shown):
@@ -349,17 +350,17 @@ def test_warnings_name_labels_as_text_and_steps_that_fail(shown):
     one = shown(step("Crop", x_min=0, y_min=0, x_max=32, y_max=16))
     page = one.page
     page.locator(".segnb-warnings li", has_text="<b>nut</b> vanishes in all 8 draws").wait_for()
-    assert page.locator(".segnb-lost").nth(1).inner_text() == "without <b>nut</b>"
-    assert page.locator(".segnb-augmenter b").count() == 1  # the legend's own heading, nothing of the data
+    expect(page.locator(".segnb-lost").nth(1)).to_have_text("without <b>nut</b>", use_inner_text=True)
+    expect(page.locator(".segnb-augmenter b")).to_have_count(1)  # the legend's own heading, nothing of the data
     one.set(steps=[step("RandomScale", scale_limit=0.5, p=1.0)])
     assert "they make no batch" in page.locator(".segnb-warnings li").first.inner_text()
     one.set(steps=[step("HorizontalFlip"), step("RandomCrop", height=500, width=500)])
-    assert page.locator(".segnb-problem").nth(0).inner_text() == ""
+    expect(page.locator(".segnb-problem").nth(0)).to_have_text("", use_inner_text=True)
     assert page.locator(".segnb-problem").nth(1).inner_text().startswith("⚠ Fails in all 8 draws: CropSizeError")
-    assert page.locator(".segnb-failed").nth(1).inner_text() == "Fails at RandomCrop"
-    assert page.locator(".segnb-canvas >> visible=true").count() == 1
+    expect(page.locator(".segnb-failed").nth(1)).to_have_text("Fails at RandomCrop", use_inner_text=True)
+    expect(page.locator(".segnb-canvas >> visible=true")).to_have_count(1)
     one.set(steps=[])
-    assert page.locator(".segnb-canvas >> visible=true").count() == 9
+    expect(page.locator(".segnb-canvas >> visible=true")).to_have_count(9)
 
 
 def test_copy_as_code(shown):
@@ -429,7 +430,7 @@ def test_in_jupyterlab(open_notebook):
     notebook.run_all()  # a second view takes the place of the first
     notebook.wait_idle(60)
     page.locator(".segnb-empty").wait_for()
-    assert page.locator(".segnb-augmenter").count() == 1
+    expect(page.locator(".segnb-augmenter")).to_have_count(1)
     output = notebook.save().cells[1].outputs[-1]
     assert "Augmentation of" in output.data["text/html"]
     assert "image/png" in output.data

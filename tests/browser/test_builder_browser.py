@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
@@ -104,7 +105,7 @@ def test_choosing_by_mouse(built):
     code.wait_for()
     assert "'test_byobnet'," in code.input_value()
     assert "classes=['<b>road</b>', 'car']," in code.input_value()
-    assert page.locator(".segnb-builder b", has_text="road").count() == 0  # nowhere did a name become HTML
+    expect(page.locator(".segnb-builder b", has_text="road")).to_have_count(0)  # nowhere did a name become HTML
     assert built.console_errors() == []
 
 
@@ -149,7 +150,7 @@ def test_choosing_by_keyboard(built):
     assert pointed.inner_text().startswith("c2")
     page.keyboard.press("End")
     assert pointed.inner_text().startswith("logits  ·  gives 2 × 80 × 96  ·  reads classify")
-    assert page.locator(".segnb-arrow.segnb-here").count() == 1
+    expect(page.locator(".segnb-arrow.segnb-here")).to_have_count(1)
     page.locator(".segnb-node", has_text="finish").hover()
     assert pointed.inner_text().startswith("finish  ·  UpBlock")
     assert page.evaluate("window.messages") == 0  # looking asks nobody
@@ -170,7 +171,7 @@ def test_measuring_with_progress_and_cancel(built):
     assert "weights; a pass needs" in page.locator(".segnb-cost").nth(2).inner_text()
     _, _, measured = python_state(built)
     assert f"{measured['ms']:.1f} ms" in page.locator(".segnb-cost").nth(3).inner_text()
-    assert page.locator(".segnb-cost progress").is_hidden()
+    expect(page.locator(".segnb-cost progress")).to_be_hidden()
 
     page.get_by_label("Height of the picture").fill("1024")
     page.get_by_label("Width of the picture").fill("1024")
@@ -206,9 +207,9 @@ def test_what_cannot_be_is_grey_or_said(built):
     channels.fill("")
     page.keyboard.press("Enter")
     settled(built)
-    assert page.locator(".segnb-wrong").inner_text() == ""
+    expect(page.locator(".segnb-wrong")).to_have_text("", use_inner_text=True)
     search.fill("no such encoder")
-    assert page.locator(".segnb-count").inner_text() == "No encoder fits: widen the filters"
+    expect(page.locator(".segnb-count")).to_have_text("No encoder fits: widen the filters", use_inner_text=True)
     assert built.console_errors() == []
 
 
@@ -225,12 +226,12 @@ found = builder.search('test_vit*', weights='pretrained')"""
         page.wait_for_timeout(300)
         notebook.wait_idle(60)
     page.locator(".segnb-node", has_text="project[3]").wait_for()
-    assert page.locator(".segnb-builder").count() == 1
+    expect(page.locator(".segnb-builder")).to_have_count(1)
     assert page.get_by_label("Architecture", exact=True).input_value() == "segformer"
     assert page.get_by_label("Search encoders").input_value() == "test_vit*"
-    assert page.locator(".segnb-option", has_text="dropout").locator("input").input_value() == "0.3"
+    expect(page.locator(".segnb-option", has_text="dropout").locator("input")).to_have_value("0.3")
     assert page.get_by_label("Height of the picture").input_value() == "96"
-    assert page.locator(".segnb-remarks").is_hidden()
+    expect(page.locator(".segnb-remarks")).to_be_hidden()
     assert page.locator(".segnb-heading").all_text_contents() == ["Encoder test_convnext", "Decoder segformer"]
     output = notebook.save().cells[1].outputs[0]  # what GitHub shows
     assert "unet on test_efficientnet" in output.data["text/html"]

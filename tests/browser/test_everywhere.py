@@ -11,6 +11,7 @@ import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from nbconvert import HTMLExporter
+from playwright.sync_api import expect
 from tools_page import Tools
 
 pytestmark = pytest.mark.browser
@@ -94,7 +95,7 @@ def test_every_tool_in_every_front_end(open_notebook, front_end, kernel):
             root.get_by_text(HOSTILE).first.wait_for(state="attached")  # as text
         assert "".join(root.locator(".segnb-error").all_inner_texts()) == "", tool.name
     notebook.wait_idle(60)
-    assert page.locator(".segnb img[src='x']").count() == 0
+    expect(page.locator(".segnb img[src='x']")).to_have_count(0)
     assert page.title() != "taken"
     assert "Traceback" not in notebook.outputs()
     assert notebook.console_errors() == []

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fake_training import LABELS, PALETTE, FakeDataset, FakePrediction, scene
 from plain_page import PlainPage
+from playwright.sync_api import expect
 
 from segnb.widgets import MaskViewer, explore
 from segnb.widgets.viewer.facts import object_sizes
@@ -172,7 +173,7 @@ def test_filters_by_mouse_and_keyboard_are_those_of_python(show):
         names = [widget.names[index] for index in found]
         visible = names_shown(shown)
         assert visible == names[: len(visible)]
-        assert page.locator(".segnb-total").inner_text() == f"of {len(found)}"
+        expect(page.locator(".segnb-total")).to_have_text(f"of {len(found)}", use_inner_text=True)
         return found
 
     page.get_by_label("Part of the name").click()
@@ -242,7 +243,7 @@ def test_class_frequency(show):
     said = bar.get_attribute("aria-label")
     assert f"road {100 * pixels['road'] / total:.1f} %" in said
     parts = bar.locator("span")
-    assert parts.count() == 8
+    expect(parts).to_have_count(8)
     width = parts.evaluate_all("parts => parts.map((part) => part.getBoundingClientRect().width)")
     assert width[2] / sum(width) == pytest.approx(pixels["road"] / total, abs=0.03)
     assert min(width) >= 2  # a rare class can be seen
@@ -274,7 +275,9 @@ def test_zoom_to_single_pixels_and_the_label_under_the_cursor(show):
     page.keyboard.press("0")
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 3 * 100 + 1, box["y"] + 3 * 70 + 1)
-    assert page.locator(".segnb-pointed").inner_text() == f"x 100, y 70  ·  truth: {LABELS[labels[70, 100]]}"
+    expect(page.locator(".segnb-pointed")).to_have_text(
+        f"x 100, y 70  ·  truth: {LABELS[labels[70, 100]]}", use_inner_text=True
+    )
 
 
 def test_layers_style_and_opacity(show):
@@ -292,7 +295,7 @@ def test_layers_style_and_opacity(show):
 
     page.get_by_role("radio", name="Outline").check(force=True)
     assert shown.state("labels_as") == "outline"
-    assert page.locator(".segnb-opacity").is_disabled()
+    expect(page.locator(".segnb-opacity")).to_be_disabled()
     outlined = shown.pixels()
     shown.set(layer="photo")
     photo = shown.pixels()
@@ -313,7 +316,7 @@ def test_two_layers_side_by_side_move_together(show):
     page.get_by_role("radio", name="Side by side").check(force=True)
     assert shown.state("arrangement") == "side by side"
     canvases = page.locator(".segnb-canvas")
-    assert canvases.count() == 2
+    expect(canvases).to_have_count(2)
     assert page.locator(".segnb-tag:not(:empty)").all_inner_texts() == ["Truth", "Prediction"]
     assert not page.get_by_role("slider", name="Place of the dividing line").is_visible()
     shown.set(opacity=1.0)
@@ -333,9 +336,9 @@ def test_two_layers_side_by_side_move_together(show):
     page.mouse.up()
     page.mouse.move(1, 1)
     shown.set(against="photo", layer="photo")  # no second layer any more
-    assert canvases.count() == 1
+    expect(canvases).to_have_count(1)
     shown.set(layer="truth", against="photo")
-    assert canvases.count() == 2
+    expect(canvases).to_have_count(2)
     page.mouse.move(box["x"] + 40, box["y"] + 40)
     shown.set(labels_as="outline", shown=[])  # two equal pictures now, but for the cross that follows the pointer
     left, right = shown.pixels(".segnb-canvas >> nth=0"), shown.pixels(".segnb-canvas >> nth=1")
@@ -391,7 +394,7 @@ def test_code_is_on_the_clipboard(show):
     shown.set(sort="name")
     shown.page.get_by_role("button", name="Copy as code").click()
     shown.page.locator(".segnb-code:visible").wait_for()
-    assert shown.page.locator(".segnb-code").input_value() == shown.widget.as_code()
+    expect(shown.page.locator(".segnb-code")).to_have_value(shown.widget.as_code())
 
 
 # Trouble
@@ -411,17 +414,17 @@ def test_a_picture_that_vanishes_is_told_twice_and_the_gallery_lives_on(show):
     page = shown.page
     all_read(shown)
     cell = page.locator(".segnb-gallery-cell", has_text="scene-010")
-    assert cell.locator(".segnb-gallery-cell-badge").inner_text() == "⚠"
+    expect(cell.locator(".segnb-gallery-cell-badge")).to_have_text("⚠", use_inner_text=True)
     assert cell.get_attribute("aria-label") == "scene-010, FileNotFoundError: scene-010.png is gone"
     for _ in range(2):
         cell.click()
         page.locator(".segnb-error", has_text="FileNotFoundError: scene-010.png is gone").wait_for()
-        assert page.locator(".segnb-title").inner_text() == "scene-010"
-        assert page.locator(".segnb-away").count() == 1  # not the picture before it under the wrong name
+        expect(page.locator(".segnb-title")).to_have_text("scene-010", use_inner_text=True)
+        expect(page.locator(".segnb-away")).to_have_count(1)  # not the picture before it under the wrong name
         page.locator(".segnb-gallery-cell", has_text="scene-012").click()
         page.locator(".segnb-title", has_text="scene-012  ·  192 × 128").wait_for()
-        assert page.locator(".segnb-away").count() == 0
-        assert page.locator(".segnb-error").inner_text() == ""
+        expect(page.locator(".segnb-away")).to_have_count(0)
+        expect(page.locator(".segnb-error")).to_have_text("", use_inner_text=True)
 
 
 def test_names_are_text_and_sizes_may_be_odd(show):
@@ -434,8 +437,8 @@ def test_names_are_text_and_sizes_may_be_odd(show):
     shown = show(MaskViewer(items, ["<b>sky</b>", "a" * 200], PALETTE[:2]))
     page = shown.page
     shown.wait_for(lambda: page.locator(".segnb-gallery-cell canvas:not(.segnb-waiting)").count() == 3, "thumbnails")
-    assert page.locator("img, .segnb b:has-text('sky')").count() == 0
-    assert page.locator(".segnb-title").inner_text() == f"{name}  ·  1 × 1"
+    expect(page.locator("img, .segnb b:has-text('sky')")).to_have_count(0)
+    expect(page.locator(".segnb-title")).to_have_text(f"{name}  ·  1 × 1", use_inner_text=True)
     shown.set(index=1)
     page.locator(".segnb-title", has_text="wide  ·  20000 × 3").wait_for()
     canvas = page.locator(".segnb-canvas")
@@ -446,7 +449,7 @@ def test_names_are_text_and_sizes_may_be_odd(show):
     shown.set(index=2)
     page.locator(".segnb-title", has_text="no mask").wait_for()
     assert page.locator(".segnb-percent").all_inner_texts() == ["", ""]
-    assert page.locator(".segnb-error").inner_text() == ""
+    expect(page.locator(".segnb-error")).to_have_text("", use_inner_text=True)
 
 
 def test_two_hundred_and_fifty_five_classes(show):
@@ -455,7 +458,7 @@ def test_two_hundred_and_fifty_five_classes(show):
     palette = np.stack([np.arange(255)] * 3, axis=1).astype(np.uint8)
     shown = show(MaskViewer([{"image": np.zeros((30, 34), np.uint8), "labels": labels, "name": "x"}], names, palette))
     shown.set(opacity=1.0)
-    assert shown.page.locator(".segnb-row").count() == 255
+    expect(shown.page.locator(".segnb-row")).to_have_count(255)
     zoom = shown.pixels().shape[1] // 34
     assert np.array_equal(shown.pixels()[::zoom, ::zoom, 0], labels)
 
@@ -533,7 +536,7 @@ def test_gallery_in_jupyterlab(open_notebook, tmp_path):
     assert found["flagged"] == [name]
     assert found["found"] == list(range(39, -1, -1))
     notebook.wait_for(lambda: state()["reads"] >= 40, "the survey has read all pictures")
-    assert page.locator(".segnb-gallery-cell").first.is_visible()
+    expect(page.locator(".segnb-gallery-cell").first).to_be_visible()
 
     page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
     notebook.wait_for(lambda: notebook.kernel_status() == "idle", "the kernel is there again", 60)
@@ -541,9 +544,9 @@ def test_gallery_in_jupyterlab(open_notebook, tmp_path):
     page.evaluate(RUN, 0)
     notebook.wait_idle(60)
     page.locator(".segnb-title", has_text="scene-000").wait_for()
-    assert page.locator(".segnb-viewer").count() == 1
+    expect(page.locator(".segnb-viewer")).to_have_count(1)
     assert state()["flagged"] == [name]  # it was in the file
-    assert page.locator(".segnb-gallery-cell-badge:not(:empty)").count() == 1
+    expect(page.locator(".segnb-gallery-cell-badge:not(:empty)")).to_have_count(1)
 
     page.evaluate(RUN, 0)  # a fresh view again; the old one listens no more
     notebook.wait_idle(60)
@@ -551,5 +554,5 @@ def test_gallery_in_jupyterlab(open_notebook, tmp_path):
     page.locator(".segnb-viewer").focus()
     page.keyboard.press("f")
     assert state()["flagged"] == ["scene-000", name]
-    assert page.locator(".segnb-error").inner_text() == ""
+    expect(page.locator(".segnb-error")).to_have_text("", use_inner_text=True)
     assert notebook.console_errors() == []

@@ -11,6 +11,7 @@ import pytest
 from fake_inspecting import FakePictures
 from fake_training import PALETTE
 from PIL import Image
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
@@ -121,7 +122,7 @@ def test_order_filter_and_walk(open_notebook):
     opened.menu("Pictures").select_option("errors")
     state = opened.state()
     assert state["only"] == "errors"
-    assert page.locator(".segnb-walk .segnb-faint").inner_text() == f"of {len(state['ranking'])}"
+    expect(page.locator(".segnb-walk .segnb-faint")).to_have_text(f"of {len(state['ranking'])}", use_inner_text=True)
     assert state["shown"] == state["ranking"][0]
     use_the_confusion_matrix(opened)
     assert opened.notebook.console_errors() == []
@@ -286,7 +287,7 @@ def test_maps_are_computed_on_demand_and_python_moves_the_page(open_notebook):
     opened.run(2)  # Python moves the page
     opened.title("scene-002")
     assert page.get_by_role("radio", name="Errors").is_checked()
-    assert page.locator(".segnb-opacity").input_value() == "0.25"
+    expect(page.locator(".segnb-opacity")).to_have_value("0.25")
     assert opened.menu("Class").input_value() == "5"
     page.get_by_role("button", name="Copy as code").click()
     code = page.locator(".segnb-code")
@@ -346,7 +347,7 @@ inspector._pictures.picture = broken"""
 
     opened.run(0)
     page.locator(".segnb-title", has_text="scene-").wait_for()
-    assert page.locator(".segnb-inspector").count() == 1
+    expect(page.locator(".segnb-inspector")).to_have_count(1)
     page.evaluate(COUNT_MESSAGES)
     page.get_by_role("button", name="Next picture").click()
     page.wait_for_timeout(500)

@@ -8,6 +8,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
@@ -98,27 +99,27 @@ def test_a_run_is_shown_again_and_everything_can_be_chosen(show_again):
     notebook = show_again(STATE)
     page = notebook.page
     page.evaluate(COUNT_MESSAGES)
-    assert page.locator(".segnb-miou circle").count() == 4
-    assert page.locator(".segnb-iou .segnb-class-line").count() == 8
-    assert page.locator(".segnb-buttons").is_hidden()
+    expect(page.locator(".segnb-miou circle")).to_have_count(4)
+    expect(page.locator(".segnb-iou .segnb-class-line")).to_have_count(8)
+    expect(page.locator(".segnb-buttons")).to_be_hidden()
     assert page.locator(".segnb-now").all_inner_texts()[0] != ""
     assert page.locator(".segnb-loss .segnb-raw").get_attribute("d").startswith("M")
 
     # Classes, by mouse and by keyboard
     page.locator(".segnb-class", has_text="road").locator("input").click()
-    assert page.locator(".segnb-iou .segnb-class-line").count() == 7
+    expect(page.locator(".segnb-iou .segnb-class-line")).to_have_count(7)
     page.locator(".segnb-class", has_text="car").locator("input").focus()
     page.keyboard.press("Space")
     notebook.wait_for(lambda: page.locator(".segnb-iou .segnb-class-line").count() == 6, "two classes are hidden")
 
     # Earlier runs
-    assert page.locator(".segnb-other").count() == 0
+    expect(page.locator(".segnb-other")).to_have_count(0)
     page.locator(".segnb-run", has_text="first").locator("input").focus()
     page.keyboard.press("Space")
     notebook.wait_for(lambda: page.locator(".segnb-other").count() == 2, "its loss and its mIoU are drawn")
 
     # The film
-    assert page.locator(".segnb-film-epoch").inner_text() == "epoch 4 of 4"
+    expect(page.locator(".segnb-film-epoch")).to_have_text("epoch 4 of 4", use_inner_text=True)
     newest = pixels(page)
     page.locator(".segnb-scrub").focus()
     page.keyboard.press("Home")
@@ -133,9 +134,9 @@ def test_a_run_is_shown_again_and_everything_can_be_chosen(show_again):
     notebook.wait_for(lambda: page.locator(".segnb-play").inner_text() == "▶", "the film stops")
     page.locator(".segnb-scrub").focus()
     page.keyboard.press("ArrowLeft")
-    assert page.locator(".segnb-triple:visible").count() == 4
+    expect(page.locator(".segnb-triple:visible")).to_have_count(4)
     page.locator(".segnb-film-which").get_by_role("radio", name="2").check(force=True)
-    assert page.locator(".segnb-triple:visible").count() == 1
+    expect(page.locator(".segnb-triple:visible")).to_have_count(1)
     page.get_by_role("radio", name="Errors").check(force=True)
     caption = page.locator(".segnb-triple:visible figcaption").last
     notebook.wait_for(lambda: caption.inner_text().startswith("wrong "), "the share that is wrong")
@@ -169,7 +170,7 @@ def test_finish_now_while_the_cell_is_busy(open_notebook):
     page.keyboard.press("Home")  # looking back while it trains
     notebook.wait_for(lambda: page.locator(".segnb-film-epoch").inner_text() == "epoch 1 of 500", "the first epoch")
     page.locator(".segnb-miou circle").nth(2).wait_for()
-    assert page.locator(".segnb-film-epoch").inner_text() == "epoch 1 of 500"  # it stays there
+    expect(page.locator(".segnb-film-epoch")).to_have_text("epoch 1 of 500", use_inner_text=True)  # it stays there
     page.locator(".segnb-finish:enabled").focus()
     page.keyboard.press("Space")
     page.locator(".segnb-state", has_text="Finished").wait_for()
@@ -188,9 +189,9 @@ def test_what_python_sets_is_seen_and_nothing_is_left_when_the_cell_is_run_again
     page.locator(".segnb-film-epoch", has_text="epoch 2 of 4").wait_for()
     notebook.wait_for(lambda: page.locator(".segnb-triple:visible").count() == 1, "one picture")
     assert page.get_by_role("radio", name="Errors").is_checked()
-    assert page.locator(".segnb-class-line").count() == 1
-    assert page.locator(".segnb-run", has_text="first").locator("input").is_checked()
-    assert page.locator(".segnb-notes").input_value() == "from Python"
+    expect(page.locator(".segnb-class-line")).to_have_count(1)
+    expect(page.locator(".segnb-run", has_text="first").locator("input")).to_be_checked()
+    expect(page.locator(".segnb-notes")).to_have_value("from Python")
 
     page.locator(".segnb-copy").focus()
     page.keyboard.press("Enter")
@@ -206,7 +207,7 @@ def test_what_python_sets_is_seen_and_nothing_is_left_when_the_cell_is_run_again
         page.wait_for_timeout(300)
         notebook.wait_idle(20)
     page.locator(".segnb-state", has_text="Finished").wait_for()
-    assert page.locator(".segnb-monitor").count() == 1
+    expect(page.locator(".segnb-monitor")).to_have_count(1)
     assert page.evaluate("window.observers") == 1  # of the last view: the others have ended
-    assert page.locator(".segnb-notes").input_value() == "from Python"  # it is in the folder of the run
+    expect(page.locator(".segnb-notes")).to_have_value("from Python")  # it is in the folder of the run
     assert notebook.console_errors() == []

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from fake_training import LABELS, PALETTE, scene
 from PIL import Image
+from playwright.sync_api import expect
 
 import segnb.widgets
 from segnb.widgets.painter import strokes
@@ -234,7 +235,7 @@ def test_keyboard_alone_paints_and_walks_through_the_queue(open_notebook):
     opened.opaque()
     opened.press("3", "]", "ArrowRight")  # the cross starts in the middle
     x, y = 97, 64
-    assert page.locator(".segnb-pointed").inner_text() == f"x {x}, y {y}  ·  unlabelled"
+    expect(page.locator(".segnb-pointed")).to_have_text(f"x {x}, y {y}  ·  unlabelled", use_inner_text=True)
     opened.press("Space", "ArrowRight", "Shift+ArrowDown", "Space", "ArrowUp")
     opened.saved()
     state = opened.state()
@@ -342,7 +343,7 @@ def test_prediction_errors_code_and_a_second_run_of_the_cell(open_notebook):
     steps = opened.state()["steps"]
     opened.run(0)  # another painter: the masks are read from the folder, the old view and its listeners are gone
     opened.title("000")
-    assert page.locator(".segnb-painter").count() == 1
+    expect(page.locator(".segnb-painter")).to_have_count(1)
     assert steps[0] == 3  # moving the picture painted nothing
     opened.canvas.focus()
     opened.press("5")
@@ -359,6 +360,7 @@ def test_many_classes_are_found_by_name_and_html_stays_text(open_notebook):
     source = """
 import json
 import numpy as np
+from playwright.sync_api import expect
 from segnb.widgets.painter.painter import Painter
 names = [f"<b>class</b> {number}" for number in range(253)] + ["<img src=x onerror=alert(1)>"]
 painter = Painter([np.zeros((20, 30, 3), np.uint8)], names)
@@ -371,17 +373,19 @@ painter
     page.locator(".segnb-title", has_text="000").wait_for()
     search = page.get_by_label("Find a class")
     search.fill("onerror")
-    assert page.locator(".segnb-row:visible").count() == 1
-    assert page.locator(".segnb-row:visible .segnb-name").inner_text() == "<img src=x onerror=alert(1)>"
+    expect(page.locator(".segnb-row:visible")).to_have_count(1)
+    expect(page.locator(".segnb-row:visible .segnb-name")).to_have_text(
+        "<img src=x onerror=alert(1)>", use_inner_text=True
+    )
     search.press("Enter")
     page.locator(".segnb-chosen", has_text="onerror").wait_for()
     search.press("Escape")
     search.press_sequentially("> 12")  # digits are no shortcuts here
-    assert page.locator(".segnb-row:visible").count() == 11
+    expect(page.locator(".segnb-row:visible")).to_have_count(11)
     search.press("Enter")
     page.locator(".segnb-chosen", has_text="<b>class</b> 12").wait_for()
     search.press("Escape")
-    assert page.locator(".segnb-row:visible").count() == 255
+    expect(page.locator(".segnb-row:visible")).to_have_count(255)
     page.locator(".segnb-canvas").focus()
     page.keyboard.press("9")
     page.locator(".segnb-chosen", has_text="<b>class</b> 8").wait_for()

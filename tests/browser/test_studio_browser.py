@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from plain_page import PlainPage
+from playwright.sync_api import expect
 from squares import CLASSES, squares
 from test_everywhere import FRONT_ENDS, serious_violations
 
@@ -91,8 +92,8 @@ def test_from_data_to_export_by_mouse(open_notebook):
     open_tab(notebook, "check")
     page.get_by_role("button", name="Check the data").click()
     settled(notebook)
-    assert box.locator(".segnb-report table").count() == 2
-    assert box.locator(".segnb-viewer").count() == 0
+    expect(box.locator(".segnb-report table")).to_have_count(2)
+    expect(box.locator(".segnb-viewer")).to_have_count(0)
     open_tab(notebook, "augment")
     page.get_by_label("Search for a transform to add").fill("HorizontalFlip")
     page.keyboard.press("Enter")
@@ -128,7 +129,7 @@ def test_from_data_to_export_by_mouse(open_notebook):
     page.get_by_role("button", name="Use the painted masks").click()
     page.get_by_text("No mask was changed yet").wait_for()
     open_tab(notebook, "export")
-    assert page.locator(".segnb-studio .segnb-error").inner_text() == ""
+    expect(page.locator(".segnb-studio .segnb-error")).to_have_text("", use_inner_text=True)
     box.get_by_label("File", exact=True).fill("browser.onnx")
     page.get_by_role("button", name="Export").click()
     box.locator(".segnb-report").get_by_text("ONNX Runtime").first.wait_for(timeout=90_000)
@@ -181,7 +182,7 @@ def test_tools_change_places_in_every_front_end(open_notebook, front_end, kernel
     panel, tool = (box.locator(root).bounding_box() for root in (".segnb-studio", roots["look"]))
     assert tool["y"] >= panel["y"] + panel["height"]  # below, not over it
     assert abs(tool["width"] - panel["width"]) < 2
-    assert page.locator(".segnb-error:not(:empty)").count() == 0
+    expect(page.locator(".segnb-error:not(:empty)")).to_have_count(0)
     assert serious_violations(page) == []
     assert notebook.console_errors() == []
 
@@ -199,7 +200,7 @@ def test_the_studio_comes_back_with_the_page(open_notebook):
     page.wait_for_timeout(3000)
     open_tab(notebook, "train")
     page.locator(".segnb-studio-box .segnb-monitor").wait_for()
-    assert page.locator(".segnb-inspector").count() == 0
+    expect(page.locator(".segnb-inspector")).to_have_count(0)
 
 
 # The panel in a plain page
@@ -234,7 +235,7 @@ def test_arrows_go_from_tab_to_tab_and_enter_opens(panel):
     assert sum(node.get_attribute("tabindex") == "0" for node in page.get_by_role("tab").all()) == 1
     labelled = page.get_by_role("tabpanel").get_attribute("aria-labelledby")
     assert page.locator(f"#{labelled}").inner_text().startswith("3")
-    assert page.locator(".segnb-studio-purpose").inner_text() == TABS[2].purpose
+    expect(page.locator(".segnb-studio-purpose")).to_have_text(TABS[2].purpose, use_inner_text=True)
     assert panel.errors == []
 
 
@@ -274,7 +275,7 @@ def test_a_problem_is_said_and_goes_with_the_next_click(panel):
     page.get_by_text("use 'lesson.ipynb'").wait_for()
     tab(page, "data").click()
     assert panel.state("error") == ""
-    assert page.get_by_role("alert").inner_text() == ""
+    expect(page.get_by_role("alert")).to_have_text("")
 
 
 def test_what_is_missing_leads_to_where_it_is_made(panel):
@@ -282,7 +283,7 @@ def test_what_is_missing_leads_to_where_it_is_made(panel):
     for name in ("look", "correct", "export"):
         tab(page, name).click()
         page.get_by_text("There is no trained model yet.").wait_for()
-        assert page.get_by_role("button", name="Export").count() == 0
+        expect(page.get_by_role("button", name="Export")).to_have_count(0)
         page.get_by_role("button", name="Go to Train").click()
         panel.wait_for(lambda: panel.studio.panel.tab == "train", "the tab")
     page.get_by_text("The session so far").click()
@@ -299,7 +300,7 @@ def test_a_busy_kernel_is_waited_for(panel):
     assert page.get_by_role("button", name="Check the data").is_disabled()
     page.evaluate("window.hear()")
     panel.wait_for(lambda: page.get_by_role("button", name="Check the data").is_enabled(), "the answer")
-    assert page.locator(".segnb-status").inner_text() == ""
+    expect(page.locator(".segnb-status")).to_have_text("", use_inner_text=True)
 
 
 def test_a_view_that_ends_leaves_no_listener(panel):

@@ -8,6 +8,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
@@ -59,8 +60,8 @@ def test_monitor_while_the_cell_is_busy(open_notebook, kernel):
     few = notebook.wait_for(lambda: curve_points(page), "a first point of the curve")
     notebook.wait_for(lambda: curve_points(page) >= few + 20, "the curve grows while the cell is busy")
     page.locator(".segnb-miou circle").nth(1).wait_for()  # two epochs validated
-    assert page.locator(".segnb-classes .segnb-score").last.inner_text() == "absent"
-    assert page.locator(".segnb-previews canvas").count() == 12
+    expect(page.locator(".segnb-classes .segnb-score").last).to_have_text("absent", use_inner_text=True)
+    expect(page.locator(".segnb-previews canvas")).to_have_count(12)
 
     page.locator(".segnb-pause:enabled").click()
     page.locator(".segnb-state", has_text="Paused").wait_for()
@@ -80,8 +81,8 @@ def test_monitor_while_the_cell_is_busy(open_notebook, kernel):
     notebook.wait_idle(20)
     assert "ended: stopped" in notebook.outputs()
     assert page.locator(".segnb-note").inner_text().startswith("Stopped in epoch")
-    assert page.locator(".segnb-stop").is_disabled()
-    assert page.locator(".segnb-hint").is_hidden()
+    expect(page.locator(".segnb-stop")).to_be_disabled()
+    expect(page.locator(".segnb-hint")).to_be_hidden()
     assert notebook.console_errors() == []
 
 
@@ -90,8 +91,8 @@ def test_monitor_at_the_end(open_notebook):
     page = notebook.page
     notebook.wait_idle(30)
     page.locator(".segnb-state", has_text="Finished").wait_for()
-    assert page.locator(".segnb-monitor").count() == 1  # the final picture replaced nothing that lives
-    assert page.locator(".segnb-miou circle").count() == 3
+    expect(page.locator(".segnb-monitor")).to_have_count(1)  # the final picture replaced nothing that lives
+    expect(page.locator(".segnb-miou circle")).to_have_count(3)
     assert page.locator(".segnb-monitor progress").evaluate("bar => bar.value") == 1
 
     output = notebook.save().cells[1].outputs[0]  # what GitHub shows of the saved file
@@ -144,7 +145,7 @@ def test_viewer_composes_in_the_browser(open_notebook):
     page.locator(".segnb-canvas").scroll_into_view_if_needed()
     box = page.locator(".segnb-canvas").bounding_box()
     page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + 20)
-    assert page.locator(".segnb-swipe").input_value() == "25"
+    expect(page.locator(".segnb-swipe")).to_have_value("25")
     page.locator(".segnb-against").select_option("")
 
     page.get_by_role("radio", name="Errors").check(force=True)
@@ -185,7 +186,7 @@ def test_viewer_fetches_pictures_by_keyboard_and_shows_errors(open_notebook):
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 31, box["y"] + 7)
-    assert page.locator(".segnb-pointed").inner_text() == "x 10, y 2  ·  truth: sky"
+    expect(page.locator(".segnb-pointed")).to_have_text("x 10, y 2  ·  truth: sky", use_inner_text=True)
 
     page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")  # a second widget, a fresh view
     notebook.wait_idle(30)
@@ -208,5 +209,5 @@ explore(Broken(12))"""
     page.locator(".segnb-error", has_text="OSError: scene-009.jpg is truncated").wait_for()
     page.get_by_role("button", name="Next picture").click()
     page.locator(".segnb-title", has_text="scene-010").wait_for()
-    assert page.locator(".segnb-error").inner_text() == ""
+    expect(page.locator(".segnb-error")).to_have_text("", use_inner_text=True)
     assert notebook.console_errors() == []
