@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,4 +52,27 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_together(path: str | Path, write: Callable[[Path], object]) -> Path:
+    """Write a file and those that belong to it in a temporary folder, then move them, the named one last.
+
+    Args:
+        path: the final name; its folder is made if it is missing.
+        write: called with a path of the same name in the temporary folder, must create that file; others that it writes beside it
+            are moved, too.
+
+    Returns:
+        The final path.
+
+    Raises:
+        OSError: the disk is full or not writable; nothing temporary is left behind.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
+        write(Path(folder) / path.name)
+        for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name):
+            file.replace(path.with_name(file.name))
     return path

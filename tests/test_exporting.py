@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from segnb import exporting
 from segnb.errors import SegnbError
 from segnb.exporting import export
+from segnb.exporting.report import TOLERANCE
 from segnb.models import create_model
 
 SIZE = (64, 64)
@@ -32,7 +32,7 @@ class Small(nn.Module):
     """The least that `export` needs of a model; ``variant`` makes it go wrong."""
 
     in_channels, num_classes, classes, label_names, config = 1, 1, ["dot"], ["background", "dot"], {}
-    palette = np.zeros((2, 3), np.uint8)
+    palette, multilabel = np.zeros((2, 3), np.uint8), False
 
     def __init__(self, variant=""):
         super().__init__()
@@ -64,17 +64,19 @@ def test_any_batch_and_size_from_one_file(model, report):
         with torch.no_grad():
             np.testing.assert_allclose(session.run(None, {"image": x.numpy()})[0], reference(x).numpy(), atol=1e-4)
     assert report.ok
+    assert report.format == "ONNX"
+    assert (report.miou, report.torch_miou, report.agreement) == (None, None, None)
     assert report.difference < 1e-4
     assert report.size_mb == pytest.approx(report.path.stat().st_size / 1e6)
-    assert report.onnx_ms > 0
+    assert report.ms > 0
     assert report.torch_ms > 0
 
 
 def test_three_sizes_with_odd_sides_and_another_batch_are_compared(report):
-    assert [check.shape for check in report.checks] == [(1, 3, 64, 64), (3, 3, 33, 35), (2, 3, 72, 32)]
+    assert [check.shape for check in report.checks] == [(1, 3, 64, 64), (3, 3, 33, 35), (2, 3, 72, 40)]
     for check in report.checks:
-        np.testing.assert_allclose(check.onnx_logits, check.torch_logits, atol=1e-4)
-        assert check.relative <= exporting.TOLERANCE
+        np.testing.assert_allclose(check.logits, check.torch_logits, atol=1e-4)
+        assert check.relative <= TOLERANCE
 
 
 def test_raw_pixels_are_normalised_inside(model, tmp_path, capfd, recwarn):
@@ -173,10 +175,19 @@ def test_missing_packages_name_the_extra(monkeypatch):
     with pytest.raises(SegnbError) as caught:
         export(Small())
     assert str(caught.value) == 'export needs onnx and onnxscript and onnxruntime: pip install "segnb[export]"'
+    with pytest.raises(SegnbError) as caught:
+        export(Small(), "model.xml")
+    assert str(caught.value) == 'export needs onnx and onnxscript and openvino: pip install "segnb[export]"'
 
 
 def test_wrong_arguments_are_refused(tmp_path):
-    with pytest.raises(SegnbError, match=r"'model\.pt' does not end in \.onnx: use 'model\.onnx'"):
+    with pytest.raises(
+        SegnbError, match=r"'model\.pt' .* end it in \.onnx \(ONNX\), \.pt2 \(torch\.export\) or \.xml \(OpenVINO\)"
+    ):
         export(Small(), tmp_path / "model.pt")
+    with pytest.raises(SegnbError, match=r"opset is the version of ONNX's operators; leave it out for 'model\.xml'"):
+        export(Small(), tmp_path / "model.xml", opset=18)
+    with pytest.raises(SegnbError, match=r"max_drop is -1; give how much mean IoU may be lost"):
+        export(Small(), tmp_path / "model.xml", max_drop=-1)
     with pytest.raises(SegnbError, match=r"size=\(8, 64\): give \(height, width\) of at least 32 each"):
         export(Small(), tmp_path / "model.onnx", size=(8, 64))
