@@ -31,12 +31,20 @@ def save(path: Path) -> None:
     }
     for cell in notebook.cells:
         cell.metadata = {}
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not is_progress_bar(output)]
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if data.pop(WIDGET, None) is not None and "image/png" in data:
                 data.pop("text/html", None)
     write_atomically(path, lambda temporary: nbformat.write(notebook, temporary))
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")  # noqa: T201
+
+
+def is_progress_bar(output: nbformat.NotebookNode) -> bool:
+    """Tell a widget that leaves no picture: tqdm's, which would stand at 0 % in the saved notebook."""
+    data = output.get("data", {})
+    return WIDGET in data and "image/png" not in data
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class Figure(PlainFigure):
     """A figure that a notebook shows by itself: IPython knows only those of pyplot."""
 
     def _repr_png_(self) -> bytes:
-        return png_bytes(self)
+        return few_colours(Image.open(io.BytesIO(png_bytes(self))).convert("RGB"))
 
 
 def palette(n: int) -> np.ndarray:
@@ -260,6 +260,65 @@ def _class_legend(figure: Figure, colours: np.ndarray, names: Sequence[str], col
         text.set_text(name)
 
 
+def panels(pictures: Mapping[str, np.ndarray]) -> Figure:
+    """Show pictures of one size side by side.
+
+    Args:
+        pictures: (H, W) or (H, W, C) uint8 as `as_rgb` takes them, by title; one to four of them.
+
+    Returns:
+        A figure; single pixels keep sharp edges.
+
+    Raises:
+        SegnbError: there are none or too many, or an array is no picture.
+    """
+    if not 1 <= len(pictures) <= 4:
+        raise SegnbError(f"panels was given {len(pictures)} pictures: give 1 to 4, by title")
+    shown = {title: as_rgb(picture) for title, picture in pictures.items()}
+    height, width = next(iter(shown.values())).shape[:2]
+    panel = 6.8 / max(2, len(shown))  # inches: one picture alone must not fill the screen
+    figure = Figure(figsize=(panel * len(shown), panel * height / width + 0.25), layout="constrained")
+    for axes, (title, picture) in zip(figure.subplots(1, len(shown), squeeze=False).flat, shown.items(), strict=True):
+        axes.imshow(picture, interpolation="nearest")
+        axes.set_title(title, fontsize=8, loc="left", pad=3)
+        axes.axis("off")
+    return figure
+
+
+def lines(x: Sequence[float], values: Mapping[str, Sequence[float]], xlabel: str, title: str) -> Figure:
+    """Plot how scores change with one thing that is varied.
+
+    Args:
+        x: n values of what is varied.
+        values: n scores from 0 to 1 each, by name; one to eight of them.
+        xlabel: what is varied, with its unit.
+        title: what is to be seen.
+
+    Returns:
+        A figure with one line for each name.
+
+    Raises:
+        SegnbError: x and scores differ in number, or there are no or too many lines to tell apart.
+    """
+    if not 1 <= len(values) <= len(OKABE_ITO):
+        raise SegnbError(f"lines was given {len(values)} lines: give 1 to {len(OKABE_ITO)}, one colour for each")
+    colours = np.roll(palette(len(OKABE_ITO)), -5, axis=0) / 255  # BLUE and VERMILLION first
+    figure = Figure(figsize=(6.5, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for colour, marker, (name, scores) in zip(colours, "os^Dv<>p", values.items(), strict=False):
+        if len(scores) != len(x):
+            raise SegnbError(
+                f"lines: {name!r} has {len(scores)} values for {len(x)} places; give one value for each place"
+            )
+        axes.plot(x, scores, color=colour, marker=marker, markersize=4, label=name)
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_xlabel(xlabel)
+    axes.set_ylim(-0.02, 1.02)  # a line at 0 or 1 is seen whole
+    axes.legend(frameon=False, fontsize=8)
+    _quiet(axes)
+    return figure
+
+
 def curves(history: Sequence[Mapping[str, object]]) -> Figure:
     """Plot how training went: loss on the left, mean IoU on the right, by epoch.
 
@@ -390,6 +449,47 @@ def bars(values: Sequence[float], names: Sequence[str], title: str) -> Figure:
     return figure
 
 
+def intervals(series: Mapping[str, Sequence[np.ndarray]], names: Sequence[str], title: str) -> Figure:
+    """Compare scores of classes, each with the interval in which it may lie.
+
+    Args:
+        series: (scores, low, high), each (n,) from 0 to 1, by what they are of; one to eight of them. NaN, a class that does
+            not occur, is left out.
+        names: n class names, drawn from top to bottom.
+        title: what the scores are, such as "IoU with its 95 % interval".
+
+    Returns:
+        A figure: a dot for each score on a line from low to high, one colour for each entry of the series.
+
+    Raises:
+        SegnbError: values and names differ in number, or there are no or too many series to tell apart.
+    """
+    if not 1 <= len(series) <= len(OKABE_ITO):
+        raise SegnbError(f"intervals was given {len(series)} series: give 1 to {len(OKABE_ITO)}, one colour for each")
+    for which, values in series.items():
+        if np.shape(values) != (3, len(names)):
+            raise SegnbError(
+                f"intervals: {which!r} has values of shape {np.shape(values)} for {len(names)} names; give scores, low and "
+                "high, with one value each for each name"
+            )
+    colours = np.roll(palette(len(OKABE_ITO)), -5, axis=0) / 255  # BLUE and VERMILLION first
+    places = np.arange(len(names))
+    step = 0.7 / len(series)
+    figure = Figure(figsize=(6.5, 1.0 + (0.15 + 0.15 * len(series)) * len(names)), layout="constrained")
+    axes = figure.subplots()
+    for number, (which, (scores, low, high)) in enumerate(series.items()):
+        beside = places + step * (number - (len(series) - 1) / 2)
+        axes.hlines(beside, low, high, color=colours[number], linewidth=4, alpha=0.4)
+        axes.plot(scores, beside, "o", color=colours[number], markersize=5, label=which)
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_yticks(places, names, fontsize=8)
+    axes.set_xlim(-0.02, 1.02)  # a dot at 0 or 1 is seen whole
+    axes.invert_yaxis()
+    _quiet(axes)
+    figure.legend(loc="outside upper right", ncols=len(series), frameon=False, fontsize=8)
+    return figure
+
+
 def reliability(confidence: np.ndarray, accuracy: np.ndarray, share: np.ndarray) -> Figure:
     """Draw how often a model is right against how sure it is, and below it how many pixels are how sure.
 
@@ -469,6 +569,43 @@ def class_shares(
     return figure
 
 
+def feature_maps(image: np.ndarray, maps: Sequence[np.ndarray]) -> Figure:
+    """Show a picture and what an encoder makes of it: how strongly each place of each level answers.
+
+    Args:
+        image: (H, W) or (H, W, C) uint8.
+        maps: (channels, h, w) of each level, fine to coarse; shown is the mean over the channels of the absolute values.
+
+    Returns:
+        A figure: the picture and, after it, the levels c1, c2, ..., each with its shape and with colours of its own range.
+
+    Raises:
+        SegnbError: there are no maps, or one has another number of axes.
+    """
+    if not maps or any(np.ndim(one) != 3 for one in maps):
+        raise SegnbError(
+            f"feature_maps was given maps of the shapes {[np.shape(one) for one in maps]}: give at least one, each "
+            "(channels, height, width) of a single picture"
+        )
+    panels = [("picture", as_rgb(image))]
+    panels += [
+        (f"c{level}: {' × '.join(map(str, one.shape))}", np.abs(one).mean(axis=0)) for level, one in enumerate(maps, 1)
+    ]
+    across = min(3, len(panels))
+    down = -(-len(panels) // across)
+    width = 2.3  # inches
+    figure = Figure(
+        figsize=(width * across, (width * image.shape[0] / image.shape[1] + 0.24) * down), layout="constrained"
+    )
+    grid = figure.subplots(down, across, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, (title, panel) in zip(grid.flat, panels, strict=False):
+        axes.imshow(panel, cmap="magma", interpolation="nearest", aspect="auto")  # rounded sizes fill the same place
+        axes.set_title(title, fontsize=8, loc="left", pad=3)
+    return figure
+
+
 def _quiet(axes: Axes) -> None:
     """Leave the data as the loudest thing in the plot."""
     axes.grid(color="0.9")
@@ -494,4 +631,20 @@ def png_bytes(figure_or_array: PlainFigure | np.ndarray, dpi: int = 110) -> byte
         FigureCanvasAgg(figure_or_array).print_figure(file, format="png", dpi=dpi, facecolor="white")
     else:
         Image.fromarray(as_rgb(figure_or_array)).save(file, format="PNG")
+    return file.getvalue()
+
+
+def few_colours(image: Image.Image) -> bytes:
+    """Encode a picture as a PNG of 96 colours, a few times smaller: a saved notebook keeps every picture it shows.
+
+    Args:
+        image: RGB.
+
+    Returns:
+        The bytes of the file.
+    """
+    # Maximum coverage keeps the colours of rare classes, which a median cut would merge; dithering would not compress.
+    few = image.quantize(96, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+    file = io.BytesIO()
+    few.save(file, format="PNG", optimize=True)
     return file.getvalue()

@@ -140,6 +140,32 @@ def test_contact_sheet_refuses_nothing_and_missing_names():
         draw.contact_sheet(sheet_items(1), draw.palette(3), ["a", "b"])
 
 
+def test_panels_show_each_picture_under_its_title():
+    picture = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    figure = draw.panels({"photo": picture, "mask": picture[:, :, 0]})
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["photo", "mask"]
+    assert np.array_equal(figure.axes[0].images[0].get_array(), picture)
+    assert np.array_equal(figure.axes[1].images[0].get_array(), np.repeat(picture[:, :, :1], 3, axis=2))
+    assert {axes.images[0].get_interpolation() for axes in figure.axes} == {"nearest"}
+    with pytest.raises(SegnbError, match="panels was given 0 pictures: give 1 to 4"):
+        draw.panels({})
+    with pytest.raises(SegnbError, match="float64"):
+        draw.panels({"photo": picture / 255})
+
+
+def test_lines_plot_each_score_over_what_is_varied():
+    axes = draw.lines([-1, 0, 1], {"IoU": [0.5, 1, 0.25], "Dice": [0.6, 1, 0.4]}, "pixels", "moved").axes[0]
+    found = {line.get_label(): np.column_stack(line.get_data()).tolist() for line in axes.lines}
+    assert found == {"IoU": [[-1, 0.5], [0, 1], [1, 0.25]], "Dice": [[-1, 0.6], [0, 1], [1, 0.4]]}
+    assert (axes.get_xlabel(), axes.get_title(loc="left")) == ("pixels", "moved")
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["IoU", "Dice"]
+    assert axes.get_ylim()[0] < 0 < 1 < axes.get_ylim()[1]
+    with pytest.raises(SegnbError, match="lines: 'IoU' has 1 values for 2 places"):
+        draw.lines([0, 1], {"IoU": [1]}, "pixels", "moved")
+    with pytest.raises(SegnbError, match="lines was given 0 lines: give 1 to 8"):
+        draw.lines([0, 1], {}, "pixels", "moved")
+
+
 def test_curves_draw_the_history_and_mark_the_best():
     history = [
         {"epoch": 1, "train_loss": 1.0, "valid_loss": 1.2, "miou": 0.2},
@@ -186,6 +212,27 @@ def test_bars_leave_absent_classes_out_of_the_mean():
         draw.bars([1, 2], ["a", "b", "c"], "IoU")
 
 
+def test_intervals_put_every_score_on_its_line():
+    nan = float("nan")
+    first, second = ([0.5, nan], [0.4, nan], [0.7, nan]), ([0.2, 0.9], [0.1, 0.8], [0.3, 1.0])
+    figure = draw.intervals({"before": first, "after": second}, ["a", "b"], "IoU")
+    axes = figure.axes[0]
+    dots = {line.get_label(): np.column_stack(line.get_data()) for line in axes.lines}
+    np.testing.assert_allclose(dots["before"], [[0.5, -0.175], [nan, 0.825]])
+    np.testing.assert_allclose(dots["after"], [[0.2, 0.175], [0.9, 1.175]])
+    lines = axes.collections[1].get_segments()
+    np.testing.assert_allclose(lines, [[[0.1, 0.175], [0.3, 0.175]], [[0.8, 1.175], [1.0, 1.175]]])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["before", "after"]
+    assert (axes.lines[0].get_color() != axes.lines[1].get_color()).any()
+
+
+def test_intervals_need_three_values_for_each_name():
+    with pytest.raises(SegnbError, match=r"intervals: 'before' has values of shape \(2, 1\) for 1 names"):
+        draw.intervals({"before": ([0.5], [0.4])}, ["a"], "IoU")
+    with pytest.raises(SegnbError, match="intervals was given 0 series: give 1 to 8"):
+        draw.intervals({}, ["a"], "IoU")
+
+
 def test_png_bytes_of_arrays_and_figures():
     picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     assert (open_png(draw.png_bytes(picture)) == picture).all()
@@ -193,6 +240,19 @@ def test_png_bytes_of_arrays_and_figures():
     assert open_png(draw.png_bytes(Figure(figsize=(2, 1)), dpi=50)).shape == (50, 100, 3)
     with pytest.raises(SegnbError, match="float64"):
         draw.png_bytes(picture / 255)
+
+
+def test_a_notebook_keeps_few_colours_but_all_classes():
+    labels = np.zeros((40, 40), np.uint8)
+    labels[:2, :2] = 6  # a rare class
+    photo = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    figure = draw.contact_sheet([(photo, labels, None, "one")], draw.palette(7), list("abcdefg"))
+    small = figure._repr_png_()
+    assert len(small) < 0.6 * len(draw.png_bytes(figure))
+    shown = open_png(small)
+    assert shown.shape == open_png(draw.png_bytes(figure)).shape
+    assert len(np.unique(shown.reshape(-1, shown.shape[2]), axis=0)) <= 96
+    assert np.abs(shown[..., :3].astype(int) - draw.palette(7)[6]).max(axis=2).min() <= 24  # its colour is there
 
 
 def test_drawing_imports_neither_pyplot_nor_torch():

@@ -21,6 +21,7 @@ import anywidget
 import traitlets
 from PIL import Image
 
+from segnb.draw import few_colours
 from segnb.errors import SegnbError
 
 FOLDER = Path(__file__).parent
@@ -193,9 +194,6 @@ class SegnbWidget(anywidget.AnyWidget):
 def _compress(picture: bytes) -> tuple[bytes, bytes]:
     """A PNG -> the same as PNG of 96 colours and as WebP: a notebook keeps both, and must stay small."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    png, webp = io.BytesIO(), io.BytesIO()
-    # Maximum coverage keeps the colours of rare classes, which a median cut would merge; dithering would not compress.
-    few = image.quantize(96, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
-    few.save(png, format="PNG", optimize=True)
+    webp = io.BytesIO()
     image.save(webp, format="WEBP", quality=80, method=2)
-    return png.getvalue(), webp.getvalue()
+    return few_colours(image), webp.getvalue()
