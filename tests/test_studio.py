@@ -465,7 +465,7 @@ def test_the_notebook_does_the_session_again(tmp_path, monkeypatch):
     one.augmenter.remove(0)  # for the next training: the notebook holds the one that was
     one.open("look").inspector.order("loss")
     sent_by(one.panel, {"type": "export", "values": {"file": "studio.pt"}})
-    assert "does not end in .onnx" in one.panel.error
+    assert "end it in .onnx (ONNX)" in one.panel.error
     exported = one.export("studio.onnx")
     assert one.exported is exported
     assert exported.ok
