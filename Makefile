@@ -7,7 +7,7 @@ COLAB := .cache/colab
 MMSEG := .cache/mmseg
 MMSEG_PYTHON ?= python3.11
 
-.PHONY: lab demo test check samples notebooks parity
+.PHONY: lab demo test check samples notebooks student parity
 
 lab: $(VENV)/.lab       ## open JupyterLab on the notebook series
 	$(BIN)/segnb lab
@@ -34,6 +34,9 @@ samples: $(VENV)/.lab   ## draw the shipped sample pictures again
 
 notebooks: $(VENV)/.lab ## execute the notebooks and save them with their pictures
 	$(BIN)/python notebooks/save.py notebooks/*.ipynb
+
+student: $(VENV)/.lab   ## the notebooks for students, without solutions, and for instructors, solved, into editions/
+	$(BIN)/python notebooks/editions.py editions
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("segnb needs Python 3.10 or newer; set PYTHON=python3.12, say" if sys.version_info < (3, 10) else 0)'

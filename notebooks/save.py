@@ -1,12 +1,14 @@
 """Execute notebooks and save them as they belong in the repository.
 
-    python notebooks/save.py notebooks/00_quickstart.ipynb
+    python notebooks/save.py notebooks/*.ipynb    # those whose code has changed since it was executed
 
-A widget needs a kernel; a saved one would show an error. Its picture stays in its place, so that GitHub shows it too.
+A saved notebook remembers the digest of the code that made its outputs. A widget needs a kernel; a saved one would show an
+error. Its picture stays in its place, so that GitHub shows it too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import tempfile
 from pathlib import Path
@@ -19,6 +21,12 @@ from segnb.files import write_atomically
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
+def digest(notebook: nbformat.NotebookNode) -> str:
+    """Sum up the code of a notebook, so that a change of text executes nothing."""
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256("\0".join(code).encode()).hexdigest()[:16]
+
+
 def save(path: Path) -> None:
     """Execute one notebook in an empty folder, clean its outputs, and write it back."""
     notebook = nbformat.read(path, as_version=4)
@@ -28,6 +36,7 @@ def save(path: Path) -> None:
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
+        "segnb": {"executed": digest(notebook)},
     }
     for cell in notebook.cells:
         cell.metadata = {}
@@ -48,5 +57,7 @@ def is_progress_bar(output: nbformat.NotebookNode) -> bool:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        save(Path(name))
+    for path in map(Path, sys.argv[1:]):
+        saved = nbformat.read(path, as_version=4)
+        if saved.metadata.get("segnb", {}).get("executed") != digest(saved):
+            save(path)
