@@ -193,7 +193,9 @@ def report(machine: str, rows: list[Row]) -> str:
 def main() -> None:
     """Measure and write the table."""
     with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium-headless-shell") or shutil.which("chromium"), args=CHROMIUM_FLAGS
+        )
         server = start_lab(Path(home))
         try:
             rows = []

@@ -106,9 +106,13 @@ def chromium() -> Iterator[object]:
     """The system's Chromium, or the one that Playwright has downloaded."""
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium-headless-shell") or shutil.which("chromium"), args=CHROMIUM_FLAGS
+            )
         except Error as problem:
-            missing(f"no Chromium: apt-get install chromium or playwright install chromium ({problem.message[:80]})")
+            missing(
+                f"no Chromium: apt-get install chromium-headless-shell, or playwright install chromium ({problem.message[:80]})"
+            )
         yield browser
         browser.close()
 
