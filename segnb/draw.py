@@ -260,28 +260,59 @@ def _class_legend(figure: Figure, colours: np.ndarray, names: Sequence[str], col
         text.set_text(name)
 
 
-def panels(pictures: Mapping[str, np.ndarray]) -> Figure:
+def heat(values: np.ndarray, image: np.ndarray | None = None) -> np.ndarray:
+    """Colour a map of strengths: dark where nothing is, bright at its largest value.
+
+    Args:
+        values: (h, w), none below 0; only their proportions matter.
+        image: (H, W) or (H, W, C) uint8 to lay the colours over; the map is enlarged to its size, its places keep sharp edges.
+
+    Returns:
+        uint8 RGB, (h, w, 3), or (H, W, 3) over an image.
+
+    Raises:
+        SegnbError: the map has another number of axes, or negative values.
+    """
+    values = np.asarray(values, np.float32)
+    if values.ndim != 2 or not (values >= 0).all():
+        raise SegnbError(f"heat was given values of shape {values.shape}: give (height, width), none below 0")
+    shares = values / max(values.max(), np.finfo(np.float32).tiny)
+    colours = (mpl.colormaps["magma"](shares)[:, :, :3] * 255).round().astype(np.uint8)
+    if image is None:
+        return colours
+    picture = as_rgb(image)
+    enlarged = Image.fromarray(colours).resize(picture.shape[1::-1], Image.Resampling.NEAREST)
+    return (picture * np.float32(0.35) + np.asarray(enlarged) * np.float32(0.65)).round().astype(np.uint8)
+
+
+def panels(pictures: Mapping[str, np.ndarray], columns: int = 4) -> Figure:
     """Show pictures of one size side by side.
 
     Args:
-        pictures: (H, W) or (H, W, C) uint8 as `as_rgb` takes them, by title; one to four of them.
+        pictures: (H, W) or (H, W, C) uint8 as `as_rgb` takes them, by title; a title may have several lines.
+        columns: how many stand in a row, at most.
 
     Returns:
         A figure; single pixels keep sharp edges.
 
     Raises:
-        SegnbError: there are none or too many, or an array is no picture.
+        SegnbError: there are no pictures or columns, or an array is no picture.
     """
-    if not 1 <= len(pictures) <= 4:
-        raise SegnbError(f"panels was given {len(pictures)} pictures: give 1 to 4, by title")
+    if not pictures or columns < 1:
+        raise SegnbError(f"panels was given {len(pictures)} pictures for {columns} columns: give at least one of each")
     shown = {title: as_rgb(picture) for title, picture in pictures.items()}
     height, width = next(iter(shown.values())).shape[:2]
-    panel = 6.8 / max(2, len(shown))  # inches: one picture alone must not fill the screen
-    figure = Figure(figsize=(panel * len(shown), panel * height / width + 0.25), layout="constrained")
-    for axes, (title, picture) in zip(figure.subplots(1, len(shown), squeeze=False).flat, shown.items(), strict=True):
+    across = min(columns, len(shown))
+    down = -(-len(shown) // across)
+    panel = 6.8 / max(2, across)  # inches: one picture alone must not fill the screen
+    heading = 0.05 + 0.14 * max(len(title.splitlines()) for title in shown)
+    figure = Figure(figsize=(panel * across, (panel * height / width + heading) * down), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, (title, picture) in zip(grid.flat, shown.items(), strict=False):
         axes.imshow(picture, interpolation="nearest")
         axes.set_title(title, fontsize=8, loc="left", pad=3)
-        axes.axis("off")
     return figure
 
 

@@ -11,6 +11,7 @@ from building import build_any
 from segnb import draw
 from segnb.errors import SegnbError
 from segnb.tools.explaining import attention
+from segnb.tools.reach import coarse_iou, places_read
 
 IMAGE = torch.randint(0, 256, (3, 32, 48), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
@@ -60,3 +61,39 @@ def test_heat_over_an_image_covers_each_place_with_its_colour():
 def test_heat_refuses_what_is_no_map_of_strengths(values):
     with pytest.raises(SegnbError, match="none below 0"):
         draw.heat(values)
+
+
+def test_coarse_iou_of_a_map_of_the_pictures_own_size_is_perfect():
+    labels = torch.tensor([[[0, 1], [1, 1]]])
+    np.testing.assert_array_equal(coarse_iou(labels, 3, 1), [1, 1, np.nan])
+
+
+def test_coarse_iou_written_out():
+    # Squares of 2 × 2: class 1 fills the right one and one pixel of the left one, which is class 0 in three of four.
+    labels = torch.tensor([[[0, 0, 1, 1], [0, 1, 1, 1]]])
+    # Shares of class 1 in the two squares are 1/4 and 1; enlarged, the four columns have 0.25, 0.4375, 0.8125 and 1.
+    np.testing.assert_allclose(coarse_iou(labels, 2, 2), [3 / 4, 4 / 5])
+
+
+@pytest.mark.parametrize("stride", [0, 3])
+def test_coarse_iou_refuses_strides_that_do_not_divide_the_picture(stride):
+    with pytest.raises(SegnbError, match=rf"stride={stride}: give one that divides both sides of the pictures, 4 × 6"):
+        coarse_iou(torch.zeros(1, 4, 6, dtype=torch.int64), 2, stride)
+
+
+def test_places_read_are_the_taps_of_the_kernel():
+    class Plain(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(2, 1, 3, padding=3, dilation=3)
+
+        def forward(self, features):
+            return self.conv(features[0])
+
+    torch.manual_seed(0)
+    decoder = Plain().train()
+    read = places_read(decoder, 2, side=9)
+    expected = np.zeros((9, 9))
+    expected[1::3, 1::3] = decoder.conv.weight[0].abs().sum(0).detach()
+    np.testing.assert_allclose(read, expected, rtol=1e-6)
+    assert decoder.training

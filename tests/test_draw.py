@@ -147,7 +147,10 @@ def test_panels_show_each_picture_under_its_title():
     assert np.array_equal(figure.axes[0].images[0].get_array(), picture)
     assert np.array_equal(figure.axes[1].images[0].get_array(), np.repeat(picture[:, :, :1], 3, axis=2))
     assert {axes.images[0].get_interpolation() for axes in figure.axes} == {"nearest"}
-    with pytest.raises(SegnbError, match="panels was given 0 pictures: give 1 to 4"):
+    rows = draw.panels(dict.fromkeys("abc", picture), columns=2).axes
+    assert [axes.get_subplotspec().rowspan.start for axes in rows] == [0, 0, 1, 1]
+    assert [len(axes.images) for axes in rows] == [1, 1, 1, 0]
+    with pytest.raises(SegnbError, match="panels was given 0 pictures for 4 columns: give at least one of each"):
         draw.panels({})
     with pytest.raises(SegnbError, match="float64"):
         draw.panels({"photo": picture / 255})

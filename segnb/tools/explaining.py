@@ -24,9 +24,11 @@ import torch
 from torch import Tensor
 
 from segnb.blocks import crop
+from segnb.decoders.affinity.nonlocalnet import NonLocal
 from segnb.errors import SegnbError, nearest
 from segnb.evaluation import evaluating
 from segnb.models import Outputs, SegmentationModel
+from segnb.parts.attention import attend
 from segnb.prediction import predict
 
 VIEWS = tuple((mirrored, scale) for mirrored in (False, True) for scale in (0.75, 1.0, 1.25))
@@ -103,6 +105,43 @@ def feature_map(
         raise SegnbError(f"channel {channel}: the map {stage!r} has the channels 0 to {channels - 1}.")
     found = activation.abs().mean(dim=1) if channel is None else activation[:, channel]
     return _to_array(model, image, found), channels
+
+
+def attention(model: SegmentationModel, image: Tensor) -> np.ndarray:
+    """Show which places of the coarse map each of its places gathers from.
+
+    Args:
+        model: of ``"nonlocalnet"``; it stays as it is.
+        image: (C, H, W) uint8.
+
+    Returns:
+        float32 (h, w, h, w): ``[row, column]`` holds the weights with which that place reads all others, which sum to 1.
+
+    Raises:
+        SegnbError: a model without a non-local block.
+
+    Source: Wang et al., CVPR 2018, https://arxiv.org/abs/1711.07971, section 3.2.
+    """
+    block = next((module for module in model.modules() if isinstance(module, NonLocal)), None)
+    if block is None:
+        raise SegnbError(f"{model.config.get('arch')!r} has no non-local block: give a model of 'nonlocalnet'.")
+    seen: dict[str, Tensor] = {}
+    hooks = [
+        getattr(block, name).register_forward_hook(lambda _, __, output, name=name: seen.update({name: output}))
+        for name in ("query", "key")
+    ]
+    try:
+        with evaluating(model) as device:
+            model(image[None].to(device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    query, key = seen["query"], seen["key"]
+    height, width = query.shape[-2:]
+    # A value that says where it is: what a place gathers is then the weights themselves.
+    places = torch.eye(height * width, dtype=key.dtype, device=key.device).reshape(1, -1, height, width)
+    weights = attend(query, key, places)[0].flatten(1).mT
+    return weights.reshape(height, width, height, width).float().cpu().numpy()
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 sys.path.insert(0, str(TESTS))  # fake_training is there; the kernels get the same path
 
 
-LONGEST = 600  # seconds for a test; calls into a page that hangs have no limit of their own
+LONGEST = 300  # seconds for a test; calls into a page that hangs have no limit of their own
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
